@@ -1,0 +1,29 @@
+# Each target does its own set-up: all share one .venv, which whichever comes first makes.
+PYTHON ?= python3
+BUDGET ?= standard
+BIN := .venv/bin
+
+.PHONY: report test lint demo render
+
+report: .venv/ready  ## execute the report into build/
+	$(BIN)/python -m detector report --budget $(BUDGET)
+
+test: .venv/ready  ## run the tests
+	$(BIN)/python -m pytest
+
+lint: .venv/ready  ## check the style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+demo: .venv/ready  ## serve the demo on localhost
+	$(BIN)/python -m detector demo
+
+render: .venv/ready  ## for maintainers: execute the report and replace the committed one
+	$(BIN)/python -m detector report --budget $(BUDGET) --replace
+
+.venv/ready: requirements.txt tests/requirements.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; \
+	  sys.exit(None if (3, 11) <= v <= (3, 13) else f"error: Python 3.11 to 3.13 is needed, $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	touch $@

@@ -1,0 +1,1 @@
+"""The rooms behind `report.ipynb`: one stage each, in the order in which the report passes through them."""

@@ -1,0 +1,126 @@
+"""The command line: python -m detector report | train | evaluate | predict | demo."""
+
+import argparse
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from detector import demo, evaluation
+from detector.budgets import BUDGETS, DEFAULT, pick_budget
+from detector.data import Dataset, load_data
+from detector.models import CNN, MODELS_DIR, Transfer, load_model, save_model, shipped_models
+from detector.prediction import predict
+from detector.progress import InputError
+from detector.report import NOTEBOOK, ROOT, make_report
+from detector.training import train
+
+NETWORKS = {"cnn": CNN, "transfer": lambda: Transfer(pretrained=True)}
+
+
+def run_report(options: argparse.Namespace) -> None:
+    """Execute and render the report; `--replace` puts the executed notebook in the committed one's place."""
+    notebook, page = make_report(options.budget, ROOT / "build")
+    if options.replace:
+        NOTEBOOK.write_bytes(notebook.read_bytes())
+    print(f"{notebook}\n{page}")
+
+
+def load_cifake_only() -> Dataset:
+    """The data, where nothing but CIFAKE will do."""
+    data = load_data()
+    if data.name != "CIFAKE":
+        raise InputError(f"what ships is made from CIFAKE, which cannot be had: {data.note}")
+    return data
+
+
+def run_train(options: argparse.Namespace) -> None:
+    """Train a shipped model on CIFAKE by its recipe of the budget 'full', and replace its weights."""
+    budget = pick_budget("full")
+    recipe = getattr(budget, options.model)
+    data = load_cifake_only()
+    torch.manual_seed(recipe.seed)
+    print(f"training {options.model}: {budget.cost}", file=sys.stderr)
+    model, history = train(NETWORKS[options.model](), data.train, data.validation, recipe, name=options.model)
+    path = MODELS_DIR / f"{options.model}.safetensors"
+    save_model(model, path, recipe=asdict(recipe), data=f"{data.name}, {len(data.train):,} images")
+    print(f"{history.to_string()}\n{path}")
+
+
+def run_evaluate(_options: argparse.Namespace) -> None:
+    """Score every model in models/ as shipped on validation and test, into models/results.json."""
+    data = load_cifake_only()
+    sets = {"val": data.validation, "test": data.test, "test/slice": evaluation.slice_of(data.test)}
+    for name, model in shipped_models().items():
+        for set_, images in sets.items():
+            metrics = evaluation.evaluate(predict(model, images.pixels), images.labels)
+            evaluation.record(name, set_, metrics)
+            if set_ == "test":
+                evaluation.note_first_look(MODELS_DIR / f"{name}.safetensors", set_, metrics.loc["accuracy", "value"])
+            print(f"{name} on {set_}\n{metrics.round(4).to_string()}")
+
+
+def run_predict(options: argparse.Namespace) -> None:
+    """P(FAKE) of pictures, a line each; one that cannot be read is told on the error stream."""
+    model, failed = load_model(options.weights), 0
+    for path in options.paths:
+        try:
+            verdict = demo.judge(model, demo.open_picture(path.read_bytes()))
+            print(f"{verdict['prob']:.4f}\t{verdict['name']}\t{path}")
+        except (InputError, OSError) as error:
+            failed += 1
+            print(f"{path}: {error}", file=sys.stderr)
+    if failed:
+        raise InputError(f"{failed} of {len(options.paths)} pictures could not be read.")
+
+
+def run_demo(options: argparse.Namespace) -> None:
+    """Serve the demo on localhost until interrupted."""
+    models = shipped_models()
+    if not models:
+        raise InputError(f"there is no model in {MODELS_DIR}: train one with `python -m detector train cnn`.")
+    app = demo.build_demo(models)
+    demo.launch_demo(app, server_port=options.port, quiet=False, prevent_thread_lock=False)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    top = argparse.ArgumentParser(prog="python -m detector", description="Is this picture real, or made by an AI?")
+    commands = top.add_subparsers(required=True)
+
+    def command(function, name: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
+        added.set_defaults(function=function)
+        return added
+
+    report = command(run_report, "report")
+    report.add_argument("--budget", default=DEFAULT, help=f"one of {', '.join(BUDGETS)} (default: {DEFAULT})")
+    report.add_argument("--replace", action="store_true", help="for maintainers: replace the committed report")
+    training = command(run_train, "train")
+    training.add_argument("model", choices=list(NETWORKS))
+    command(run_evaluate, "evaluate")
+    predict = command(run_predict, "predict")
+    predict.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    predict.add_argument("--weights", type=Path, default=MODELS_DIR / "cnn.safetensors")
+    served = command(run_demo, "demo")
+    served.add_argument("--port", type=int, default=None, help="default: the first free one from 7860")
+    return top
+
+
+def main() -> int:
+    """Run a command; what the person can mend is told in one sentence, with exit status 1."""
+    options = parser().parse_args()
+    try:
+        options.function(options)
+    except (InputError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted; what was trained until the last finished epoch is kept", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""Get the data, split it so that copies never straddle a split, and bring any picture to CIFAKE's form.
+
+Train, validation and calibration are cut from CIFAKE's train folder; its test folder is scored, never chosen on.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image, ImageOps
+from sklearn.model_selection import GroupShuffleSplit
+
+from detector import cifake, standin
+from detector.cifake import CIFAR10_CLASSES, CLASSES
+from detector.decoding import jpeg_round_trip
+
+SPLITS = ("train", "validation", "calibration", "test")
+HELD_OUT = 10_000  # images of the train folder kept for validation and calibration, half for each
+SPLIT_SEED = 0
+
+
+@dataclass(frozen=True)
+class Images:
+    """A set of pictures, row by row.
+
+    Attributes:
+        pixels: uint8 (N, 3, 32, 32), RGB.
+        labels: int64 (N,), 0 REAL, 1 FAKE.
+        subjects: int64 (N,), what is seen, an index into the dataset's `subject_names`.
+        files: str (N,), where each picture comes from.
+    """
+
+    pixels: torch.Tensor
+    labels: torch.Tensor
+    subjects: torch.Tensor
+    files: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, rows: torch.Tensor | np.ndarray | slice) -> "Images":
+        rows = torch.arange(len(self))[rows]
+        return Images(self.pixels[rows], self.labels[rows], self.subjects[rows], self.files[rows.numpy()])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The four sets, the data's name ('CIFAKE' or 'stand-in'), and why it is this data, in a sentence."""
+
+    name: str
+    note: str
+    subject_names: tuple[str, ...]
+    train: Images
+    validation: Images
+    calibration: Images
+    test: Images
+
+    def sample(self, images: int | None, seed: int = 0) -> "Dataset":
+        """The same data with `images` of the training set, and as large a share of each other set, at random."""
+        if images is None or images >= len(self.train):
+            return self
+        fraction, rng = images / len(self.train), np.random.default_rng(seed)
+        sets = {name: getattr(self, name) for name in SPLITS}
+        drawn = {
+            name: images[np.sort(rng.choice(len(images), round(len(images) * fraction), replace=False))]
+            for name, images in sets.items()
+        }
+        return replace(self, **drawn)
+
+    def counts(self) -> pd.DataFrame:
+        """Pictures by set and class."""
+        rows = {name: np.bincount(getattr(self, name).labels, minlength=2) for name in SPLITS}
+        return pd.DataFrame.from_dict(rows, orient="index", columns=CLASSES).rename_axis("set")
+
+
+def load_data() -> Dataset:
+    """CIFAKE, from `CIFAKE_DIR` or Kaggle; the stand-in where Kaggle cannot be reached and nothing is cached.
+
+    Raises InputError in one sentence where the data that was asked for is incomplete or altered.
+    """
+    try:
+        root = cifake.find_cifake()
+    except ConnectionError as error:
+        return _standin(f"{error}, nothing is cached, and CIFAKE_DIR is not set.")
+    folders = {folder: _folder(folder, pixels) for folder, pixels in cifake.load_cifake(root).items()}
+    train, validation, calibration = split(concatenate(folders["train/REAL"], folders["train/FAKE"]))
+    test = concatenate(folders["test/REAL"], folders["test/FAKE"])
+    note = "CIFAKE version 3, every file as published."
+    return Dataset("CIFAKE", note, CIFAR10_CLASSES, train, validation, calibration, test)
+
+
+def _standin(why: str) -> Dataset:
+    sets = {
+        name: Images(**part, files=np.array([f"{name}/{row:04d}" for row in range(len(part["labels"]))]))
+        for name, part in standin.make_standin().items()
+    }
+    return Dataset("stand-in", why, standin.SUBJECTS, **sets)
+
+
+def _folder(folder: str, pixels: torch.Tensor) -> Images:
+    files = cifake.file_names(folder)
+    label = CLASSES.index(folder.split("/")[1])
+    subjects = torch.arange(len(CIFAR10_CLASSES)).repeat_interleave(len(files) // len(CIFAR10_CLASSES))
+    return Images(pixels, torch.full((len(files),), label), subjects, np.array(files))
+
+
+def concatenate(*parts: Images) -> Images:
+    """The rows of several sets, one after the other."""
+    tensors = [torch.cat([getattr(part, name) for part in parts]) for name in ("pixels", "labels", "subjects")]
+    return Images(*tensors, np.concatenate([part.files for part in parts]))
+
+
+def copy_groups(pixels: torch.Tensor) -> np.ndarray:
+    """For each of the uint8 pictures (N, 3, 32, 32) a group number, int64 (N,), equal where all pixels are equal."""
+    digests = [hashlib.blake2b(row, digest_size=16).digest() for row in pixels.numpy()]
+    return pd.factorize(pd.Series(digests, dtype=object))[0]
+
+
+def split(images: Images) -> tuple[Images, Images, Images]:
+    """CIFAKE's train folder as (train, validation, calibration): the rest, 5,000 and 5,000, copies kept together."""
+    groups = copy_groups(images.pixels)
+    train, held_out = _group_split(groups, np.arange(len(images)), HELD_OUT / len(images))
+    validation, calibration = _group_split(groups, held_out, 0.5)
+    return images[train], images[validation], images[calibration]
+
+
+def _group_split(groups: np.ndarray, rows: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    """Some rows cut in two, the second part holding `fraction` of the groups; both in ascending order."""
+    cut = GroupShuffleSplit(n_splits=1, test_size=fraction, random_state=SPLIT_SEED)
+    first, second = next(cut.split(rows, groups=groups[rows]))
+    return np.sort(rows[first]), np.sort(rows[second])
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any picture upright (EXIF) and RGB: 16 bits brought to 8, on white where it is transparent."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # Pillow would clip 16 bits at 255 instead of scaling them
+        image = Image.fromarray((np.asarray(image, np.float32) / 257).clip(0, 255).astype(np.uint8))
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
+def to_cifake(image: Image.Image) -> torch.Tensor:
+    """Any picture brought to CIFAKE's form: uint8 (3, 32, 32).
+
+    Made RGB by `to_rgb`, its centre square averaged down to 32x32 (box filter; enlarged bicubically where it is
+    smaller), then through CIFAKE's JPEG settings.
+    """
+    image = to_rgb(image)
+    method = Image.Resampling.BOX if min(image.size) >= 32 else Image.Resampling.BICUBIC
+    image = jpeg_round_trip(ImageOps.fit(image, (32, 32), method))
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()

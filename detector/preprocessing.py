@@ -1,0 +1,33 @@
+"""From stored pixels to a model's input: one way for training, one for everything else.
+
+Both take uint8 (B, 3, 32, 32) and give float32 in [0, 1] of that shape. Augmentation moves whole pixels and
+never interpolates: resampling would wipe out the fine texture that tells a generated picture.
+"""
+
+import torch
+import torch.nn.functional as F
+
+
+def to_unit(pixels: torch.Tensor) -> torch.Tensor:
+    """Evaluation: uint8 to float32 in [0, 1], nothing else."""
+    return pixels.float().div(255).contiguous(memory_format=torch.channels_last)
+
+
+def augment(pixels: torch.Tensor, rng: torch.Generator, *, shift: int = 2) -> torch.Tensor:
+    """Training: each picture mirrored with probability 1/2 and moved by up to `shift` pixels, edges reflected.
+
+    Args:
+        pixels: uint8 (B, 3, 32, 32).
+        rng: on the device of the pixels; the same state gives the same batch.
+        shift: the largest move, in pixels, along each axis.
+    """
+    batch, device = len(pixels), pixels.device
+    flip = torch.rand(batch, generator=rng, device=device) < 0.5
+    offset = torch.randint(2 * shift + 1, (2, batch, 1), generator=rng, device=device)
+    rows = offset[0] + torch.arange(32, device=device)  # (B, 32)
+    columns = offset[1] + torch.arange(32, device=device)
+    columns = torch.where(flip[:, None], columns.flip(1), columns)
+    padded = F.pad(to_unit(pixels), (shift,) * 4, mode="reflect")  # (B, 3, 32 + 2 shift, 32 + 2 shift)
+    index = torch.arange(batch, device=device)[:, None, None]
+    moved = padded.permute(0, 2, 3, 1)[index, rows[:, :, None], columns[:, None, :]]  # (B, 32, 32, 3)
+    return moved.permute(0, 3, 1, 2)

@@ -1,0 +1,77 @@
+"""How the report says things that are not figures: its banner and its tables."""
+
+import pandas as pd
+from IPython.display import Markdown
+from pandas.io.formats.style import Styler
+
+from detector.budgets import BUDGETS, DEFAULT
+from detector.data import Dataset
+from detector.figures import label_figures, titled
+
+# test accuracy on CIFAKE as reported elsewhere, %; grade: 'read' in a results file or notebook, 'claim' otherwise
+LITERATURE = [
+    ("CNN, 32 px", 92.98, "claim", "Bird and Lotfi 2023, arXiv 2303.14126"),
+    ("CNN, three layers, 224 px", 96.0, "claim", "GitHub stefsyrsiri/synthetic-image-detection"),
+    ("CNN, 288k parameters, 32 px", 97.62, "read", "GitHub leyixu26/cifake-detection"),
+    ("DenseNet-121 with squeeze-excitation, 32 px", 98.56, "claim", "garuda.kemdiktisaintek.go.id 5886889"),
+    ("ViT-S/16, ImageNet weights, 224 px", 98.77, "read", "GitHub leyixu26/cifake-detection"),
+    ("ViT-B/16, 224 px", 99.30, "claim", "Hugging Face bsgcasa/vit-real-vs-ai-detector"),
+]
+
+
+def figures_from_literature() -> pd.DataFrame:
+    """Test accuracy on CIFAKE as others report it, with what it rests on."""
+    return pd.DataFrame(LITERATURE, columns=["model", "accuracy (%)", "grade", "source"]).set_index("model")
+
+
+def banner(data: Dataset, budget: str) -> Markdown:
+    """What this run is; from now on the titles of figures and tables say so where it is not CIFAKE as a whole.
+
+    The prose of the report describes the committed run: CIFAKE, the default budget.
+    """
+    label_figures("" if data.name == "CIFAKE" and budget == DEFAULT else f"{data.name}, {budget}")
+    if data.name != "CIFAKE":
+        return Markdown(
+            f"> **This run is on the stand-in data, not on CIFAKE.** {data.note} Every figure and table below is made "
+            "on small crops of two photographs and says so; the prose describes the committed run on CIFAKE."
+        )
+    if budget != DEFAULT:
+        return Markdown(
+            f"> **This run has the budget '{budget}'** ({BUDGETS[budget].cost}); "
+            f"the prose describes the committed run, '{DEFAULT}'."
+        )
+    return Markdown(f"> {data.note} Budget '{budget}'.")
+
+
+FORMATS = {
+    "accuracy (%)": "{:.2f}",
+    "loss": "{:.4f}",
+    "validation_loss": "{:.4f}",
+    "validation_accuracy": "{:.2%}",
+    "images_per_second": "{:,.0f}",
+    "recorded": "{:.2%}",
+    "recomputed": "{:.2%}",
+}
+LEFT = [
+    {"selector": "caption", "props": "caption-side: top; text-align: left; font-weight: bold; white-space: nowrap"},
+    {"selector": "th, td", "props": "text-align: left; vertical-align: top"},
+]
+
+
+def table(frame: pd.DataFrame, caption: str) -> Styler:
+    """A captioned table made on this run's data: shares in percent with their intervals, counts with separators."""
+    return reference_table(frame, titled(caption))
+
+
+def reference_table(frame: pd.DataFrame, caption: str) -> Styler:
+    """The same for figures that are not made on this run's data: of others, or of record."""
+    shown = frame.copy()
+    if {"value", "low", "high"} <= set(frame.columns):
+        bounds = zip(frame["low"], frame["high"], strict=True)
+        interval = [f"{100 * low:.2f} – {100 * high:.2f}" for low, high in bounds]
+        shown["value"] = [f"{100 * value:.2f}%" for value in frame["value"]]
+        shown = shown.drop(columns=["low", "high"])
+        shown.insert(shown.columns.get_loc("value") + 1, "95% interval", interval)
+    formats = {column: text for column, text in FORMATS.items() if column in shown.columns}
+    style = shown.style.set_caption(caption).format(formats, precision=4, thousands=",")
+    return style.set_table_styles(LEFT)

@@ -1,0 +1,58 @@
+"""What the tests share: the stand-in data, and a folder laid out as CIFAKE with few files. No network, no CIFAKE."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from detector import cifake, training
+from detector.data import Dataset, load_data
+from detector.decoding import JPEG_SETTINGS, checksum
+from detector.models import CNN
+
+TINY = {"train/REAL": (0, 2, 4), "train/FAKE": (1, 3, 4), "test/REAL": (0, 1, 4), "test/FAKE": (0, 1, 1)}
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch, tmp_path):
+    """No test reaches Kaggle, a person's CIFAKE or a person's checkpoints."""
+    monkeypatch.delenv("CIFAKE_DIR", raising=False)
+    monkeypatch.setattr(cifake.kagglehub, "dataset_download", _unreachable)
+    monkeypatch.setattr(training, "CHECKPOINTS", tmp_path / "checkpoints")
+
+
+def _unreachable(handle: str) -> str:
+    raise cifake.requests.exceptions.ConnectionError(f"no network for {handle}")
+
+
+@pytest.fixture(scope="session")
+def standin() -> Dataset:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("CIFAKE_DIR", raising=False)
+        patch.setattr(cifake.kagglehub, "dataset_download", _unreachable)
+        return load_data()
+
+
+@pytest.fixture
+def tiny_cifake(tmp_path, monkeypatch):
+    """A folder of CIFAKE's form with 60 files, known to the code by its own list and checksums."""
+    root = tmp_path / "cifake"
+    rng = np.random.default_rng(0)
+    monkeypatch.setattr(cifake, "FOLDERS", TINY)
+    monkeypatch.setattr(cifake, "CHECKSUMS", tmp_path / "checksums.npy")
+    names = [name for folder in TINY for name in cifake.file_names(folder)]
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        noise = Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8))
+        noise.save(root / name, "JPEG", **JPEG_SETTINGS)
+    np.save(cifake.CHECKSUMS, np.array([checksum((root / name).read_bytes()) for name in names], np.uint64))
+    return root
+
+
+@pytest.fixture
+def small_cnn() -> CNN:
+    """A network whose logits differ from picture to picture, in evaluation mode."""
+    torch.manual_seed(0)
+    model = CNN(widths=(16, 16), stem=16)
+    model.head.weight.data *= 20
+    return model.eval()

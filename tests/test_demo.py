@@ -1,0 +1,101 @@
+"""The demo as a client meets it, and the files that people drop on it."""
+
+import io
+
+import pytest
+import torch
+from gradio_client import Client, handle_file
+from PIL import Image
+
+from detector import demo
+from detector.demo import build_demo, judge, open_picture
+from detector.prediction import predict
+from detector.progress import InputError
+
+
+def encoded(image: Image.Image, format_: str) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, format_)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_formats_are_told_by_content(format_):
+    assert open_picture(encoded(Image.new("RGB", (50, 40), "red"), format_)).size == (50, 40)
+
+
+@pytest.mark.parametrize("data", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n", b"%PDF-1.7", b"<svg></svg>"])
+def test_what_is_no_picture_is_refused_in_a_sentence(data):
+    with pytest.raises(InputError, match="picture"):
+        open_picture(data)
+
+
+def test_cut_off_picture_is_refused():
+    data = encoded(Image.effect_noise((200, 200), 50).convert("RGB"), "JPEG")
+    with pytest.raises(InputError, match="damaged"):
+        open_picture(data[: len(data) // 2])
+
+
+def test_decompression_bomb_is_refused_before_it_is_decoded():
+    with pytest.raises(InputError, match="50 million"):
+        open_picture(encoded(Image.new("1", (20_000, 20_000)), "PNG"))
+
+
+def test_large_file_is_refused(monkeypatch):
+    monkeypatch.setattr(demo, "MAX_BYTES", 1000)
+    with pytest.raises(InputError, match="takes up to"):
+        open_picture(bytes(1001))
+
+
+def test_verdict_says_what_the_model_says(small_cnn):
+    names = set()
+    for bias in (-20.0, 20.0):
+        small_cnn.head.bias.data.fill_(bias)
+        verdict = judge(small_cnn, Image.effect_noise((64, 64), 50))
+        assert verdict["prob"] == float(predict(small_cnn, verdict["seen"][None])[0])
+        assert verdict["name"] == ("FAKE" if verdict["prob"] >= 0.5 else "REAL")
+        names.add(verdict["name"])
+    assert names == {"REAL", "FAKE"}
+
+
+@pytest.fixture
+def client(small_cnn):
+    always = [type(small_cnn)(**small_cnn.config).eval() for _ in range(2)]
+    for model, bias in zip(always, (-20.0, 20.0), strict=True):
+        model.head.bias.data.fill_(bias)
+    app = build_demo({"says real": always[0], "says fake": always[1]})
+    demo.launch_demo(app)
+    yield Client(app.local_url, verbose=False)
+    demo.close_demo()
+
+
+def test_the_served_demo_answers_by_model(client, tmp_path):
+    path = tmp_path / "picture.png"
+    Image.effect_noise((64, 64), 50).save(path)
+    for model, name in (("says real", "REAL"), ("says fake", "FAKE")):
+        words, share, _ = client.predict(handle_file(path), model, api_name="/predict")
+        assert name in words
+        assert share["label"] == name
+
+
+def test_the_served_demo_explains_a_bad_file(client, tmp_path):
+    path = tmp_path / "picture.png"
+    path.write_bytes(b"not a picture")
+    words, share, _ = client.predict(handle_file(path), "says real", api_name="/predict")
+    assert "not a picture" in words
+    assert not share
+
+
+def test_a_rerun_closes_the_old_one(small_cnn):
+    first, second = build_demo({"model": small_cnn}), build_demo({"model": small_cnn})
+    demo.launch_demo(first)
+    demo.launch_demo(second)
+    assert not first.is_running
+    assert second.is_running
+    demo.close_demo()
+    assert not second.is_running
+
+
+def test_verdict_picture_shows_the_view(small_cnn):
+    figure = demo.verdict_picture(small_cnn, demo.picture_of(torch.zeros(3, 32, 32, dtype=torch.uint8)))
+    assert "P(FAKE)" in figure.axes[2].get_title()

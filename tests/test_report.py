@@ -1,0 +1,207 @@
+"""The report itself: the committed one keeps its promises, a small one runs, bad input is told in a sentence."""
+
+import hashlib
+import importlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import nbformat
+import pytest
+
+import functions
+from detector import report
+from detector.budgets import DEFAULT
+from detector.evaluation import LEDGER, RESULTS, read_records
+from detector.progress import InputError
+from detector.report import NOTEBOOK, ROOT, make_report
+
+COMMITTED = nbformat.read(NOTEBOOK, 4)
+CODE = [cell for cell in COMMITTED.cells if cell.cell_type == "code"]
+NUMERAL = re.compile(r"(?<![\w.-])\d[\d,]*(?:\.\d+)?")
+
+
+def text_of(cell) -> str:
+    """All that a cell shows as text."""
+    parts = []
+    for output in cell.outputs:
+        shown = {kind: text for kind, text in output.get("data", {}).items() if kind.startswith("text/")}
+        best = next((shown[kind] for kind in ("text/html", "text/markdown", "text/plain") if kind in shown), "")
+        parts += [output.get("text", ""), best]
+    return re.sub(r"<[^>]+>", " ", re.sub(r"<style.*?</style>", "", "\n".join(parts), flags=re.S))
+
+
+def numerals(text: str) -> list[str]:
+    return [match.replace(",", "") for match in NUMERAL.findall(text)]
+
+
+def prose_of(cell) -> str:
+    """A markdown cell without headings, code, sources, and names that end in a number."""
+    return re.sub(r"`[^`]*`|^#.*$|arXiv \S+|\b[A-Z][A-Za-z-]*\d+\b|Diffusion 1\.4", "", cell.source, flags=re.M)
+
+
+def rounds_to(shown: str, values: set[float]) -> bool:
+    """Whether some value, or it in percent, rounds to the numeral as it is written."""
+    digits = len(shown.partition(".")[2])
+    return any(abs(round(scale * value, digits) - float(shown)) < 1e-9 for value in values for scale in (1, 100))
+
+
+def unknown_numerals(notebook) -> list[str]:
+    """Numerals of the prose that are neither in an output of their section nor among the records.
+
+    The text before the first section sums up: it may quote all outputs.
+    """
+    records = {row[key] for row in read_records() for key in ("value", "low", "high", "n")}
+    sections = [[]]
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and cell.source.startswith("## "):
+            sections.append([])
+        sections[-1].append(cell)
+    sections[0] = sections[0] + [cell for cell in notebook.cells if cell.cell_type == "code"]
+    unknown = []
+    for cells in sections:
+        shown = {float(n) for cell in cells if cell.cell_type == "code" for n in numerals(text_of(cell))}
+        prose = " ".join(prose_of(cell) for cell in cells if cell.cell_type == "markdown")
+        unknown += [numeral for numeral in numerals(prose) if not rounds_to(numeral, records | shown)]
+    return unknown
+
+
+def test_every_numeral_of_the_prose_was_computed():
+    assert unknown_numerals(COMMITTED) == []
+
+
+def test_the_check_of_numerals_can_fail():
+    assert numerals("98.7% of 1,234 at 0.5, CIFAR-10, 32×32") == ["98.7", "1234", "0.5", "32", "32"]
+    assert rounds_to("98.7", {0.98693})
+    assert not rounds_to("98.8", {0.98693})
+    altered = nbformat.from_dict(COMMITTED.copy())
+    altered.cells = [*COMMITTED.cells, nbformat.v4.new_markdown_cell("## More\n\nIt was right 12.345% of the time.")]
+    assert unknown_numerals(altered) == [*unknown_numerals(COMMITTED), "12.345"]
+
+
+def test_no_place_in_the_prose_was_left_open():
+    assert "@@" not in "".join(cell.source for cell in COMMITTED.cells)
+
+
+def test_committed_report_was_executed_from_top_to_bottom():
+    assert [cell.execution_count for cell in CODE] == list(range(1, len(CODE) + 1))
+
+
+def test_committed_report_has_no_error_warning_or_dead_frame():
+    for cell in CODE:
+        for output in cell.outputs:
+            assert output.output_type != "error"
+            assert output.get("name") != "stderr", output.get("text")
+            assert "iframe" not in json.dumps(output)
+            assert "widget" not in json.dumps(list(output.get("data", {})))
+
+
+def test_committed_report_is_small_and_on_cifake():
+    assert NOTEBOOK.stat().st_size < 5e6
+    assert any("CIFAKE version 3" in text_of(cell) for cell in CODE)
+
+
+def test_the_committed_budget_is_the_default():
+    (cell,) = [cell for cell in CODE if "parameters" in cell.metadata.get("tags", [])]
+    assert f'BUDGET = "{DEFAULT}"' in cell.source
+    assert not [cell for cell in CODE if "injected-parameters" in cell.metadata.get("tags", [])]
+
+
+def test_cells_are_short():
+    assert max(len(cell.source.splitlines()) for cell in CODE) <= 20
+
+
+def test_the_report_runs_small(tmp_path, monkeypatch):
+    """At `quick` on the stand-in, as where Kaggle is out of reach: to its end, saying what it is."""
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "empty"))
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # nobody listens there
+    notebook, page = make_report("quick", tmp_path / "build")
+    executed = nbformat.read(notebook, 4)
+    shown = "\n".join(text_of(cell) for cell in executed.cells if cell.cell_type == "code")
+    assert "This run is on the stand-in data" in shown
+    assert "[stand-in, quick]" in shown
+    assert page.stat().st_size > 1e5
+    errors = [
+        out for cell in executed.cells if cell.cell_type == "code" for out in cell.outputs if out.output_type == "error"
+    ]
+    assert not errors
+    assert "iframe" not in json.dumps([cell.get("outputs") for cell in executed.cells])
+
+
+def test_a_failing_cell_is_told_and_the_notebook_kept(tmp_path, monkeypatch, standin):
+    broken = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 / 0")])
+    broken.metadata["kernelspec"] = COMMITTED.metadata["kernelspec"]
+    nbformat.write(broken, tmp_path / "broken.ipynb")
+    monkeypatch.setattr(report, "NOTEBOOK", tmp_path / "broken.ipynb")
+    with pytest.raises(InputError, match="ZeroDivisionError"):
+        make_report("quick", tmp_path / "build")
+    assert "ZeroDivisionError" in (tmp_path / "build" / "report.ipynb").read_text()
+
+
+def shell(*arguments, **environment) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "detector", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=False)
+
+
+def test_ctrl_c_is_one_sentence(tmp_path):
+    offline = {"KAGGLEHUB_CACHE": str(tmp_path), "HTTPS_PROXY": "http://127.0.0.1:9"}
+    command = [sys.executable, "-m", "detector", "report", "--budget", "quick"]
+    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | offline, stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if "cell" in line:  # it runs
+            break
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "told"),
+    [
+        (["report", "--budget", "huge"], {}, "no budget 'huge'"),
+        (["report", "--budget", "quick"], {"CIFAKE_DIR": "/nowhere"}, "in '/nowhere': set CIFAKE_DIR"),
+        (["predict", "/nowhere.png"], {}, "/nowhere.png"),
+        (["predict", "picture.png", "--weights", "/nowhere.safetensors"], {}, "there is no model"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_a_status(arguments, environment, told):
+    done = shell(*arguments, **environment)
+    assert done.returncode != 0
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_readme_has_the_figures_of_record():
+    readme = (ROOT / "README.md").read_text()
+    rows = {(row["model"], row["metric"]): row for row in read_records() if row["set"] == "test"}
+    models = {model for model, _ in rows}
+    assert models == {path.stem for path in RESULTS.parent.glob("*.safetensors")}
+    for model in models:
+        accuracy, auc, false = (rows[model, metric] for metric in ("accuracy", "auc", "false_fake_rate"))
+        (line,) = [line for line in readme.splitlines() if line.startswith(f"| `{model}`")]
+        interval = f"({100 * accuracy['low']:.2f} – {100 * accuracy['high']:.2f})"
+        assert f"| {100 * accuracy['value']:.2f}% {interval} | {auc['value']:.4f} |" in line
+        assert f"| {100 * false['value']:.2f}% |" in line
+        assert accuracy["n"] == 20_000
+
+
+def test_the_records_are_those_of_the_committed_weights():
+    """Their first look at the test folder stands in the ledger, and the committed report scored them again."""
+    ledger = LEDGER.read_text()
+    for weights in RESULTS.parent.glob("*.safetensors"):
+        assert f"| {weights.stem} | `{hashlib.sha256(weights.read_bytes()).hexdigest()[:16]}` | test |" in ledger
+    (check,) = [text_of(cell) for cell in CODE if "check_slices" in cell.source]
+    assert check.split().count("True") == len(list(RESULTS.parent.glob("*.safetensors")))
+    assert "False" not in check
+
+
+def test_every_name_in_the_examples_exists():
+    examples = (ROOT / "README.md").read_text() + functions.__doc__
+    assert set(re.findall(r"\bfn\.(\w+)", examples)) <= set(functions.__all__)
+    for room, names in re.findall(r"from (detector\.\w+) import ([\w, ]+)", examples):
+        assert all(hasattr(importlib.import_module(room), name) for name in names.split(", "))
