@@ -67,13 +67,13 @@ def execute(notebook: nbformat.NotebookNode) -> None:
             kernel_name="python3",
             extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # the report tells what matters
             resources={"metadata": {"path": str(ROOT)}},
-            on_cell_start=lambda cell, cell_index: terminal.enter(cell_index, cell),
+            shutdown_kernel="immediate",  # a cell that is interrupted would not listen
         )
-        try:
-            with terminal.watching():
-                client.execute(env=os.environ | {PROGRESS_FILE: str(lines)})
-        except AssertionError as error:  # nbclient answers Ctrl-C by closing the kernel, then misses it
-            raise KeyboardInterrupt from error
+        # cell by cell, since client.execute() would take over Ctrl-C
+        with client.setup_kernel(env=os.environ | {PROGRESS_FILE: str(lines)}), terminal.watching():
+            for index, cell in enumerate(notebook.cells):
+                terminal.enter(index, cell)
+                client.execute_cell(cell, index)
     _tidy(notebook)
 
 

@@ -149,7 +149,14 @@ def shell(*arguments, **environment) -> subprocess.CompletedProcess:
 def test_ctrl_c_is_one_sentence(tmp_path):
     offline = {"KAGGLEHUB_CACHE": str(tmp_path), "HTTPS_PROXY": "http://127.0.0.1:9"}
     command = [sys.executable, "-m", "detector", "report", "--budget", "quick"]
-    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | offline, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=os.environ | offline,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background has it ignored
+    )
     for line in process.stderr:
         if "cell" in line:  # it runs
             break
