@@ -1,4 +1,4 @@
-"""The command line: python -m detector report | train | evaluate | predict | demo."""
+"""The command line: python -m detector report | audit | train | evaluate | predict | demo."""
 
 import argparse
 import sys
@@ -9,8 +9,10 @@ import torch
 
 from detector import demo, evaluation
 from detector.budgets import BUDGETS, DEFAULT, pick_budget
-from detector.data import Dataset, load_data
+from detector.data import LEAKS, TRAIN_COPIES, Dataset, leak_free_rows, load_data, load_folders
+from detector.leakage import all_pictures, copies_table, find_copies, index_classes, leaks, train_copies
 from detector.models import CNN, MODELS_DIR, Transfer, load_model, save_model, shipped_models
+from detector.pictures import open_picture
 from detector.prediction import predict
 from detector.progress import InputError
 from detector.report import NOTEBOOK, ROOT, make_report
@@ -35,6 +37,16 @@ def load_cifake_only() -> Dataset:
     return data
 
 
+def run_audit(_options: argparse.Namespace) -> None:
+    """Look for copies in CIFAKE and list them in data/: the split and the leak-free test follow these lists."""
+    images = all_pictures(*load_folders())
+    pairs = find_copies(images, index_classes(images))
+    for path, table in ((LEAKS, leaks(pairs)), (TRAIN_COPIES, train_copies(pairs))):
+        table.to_csv(path, index=False, lineterminator="\n")
+        print(f"{path}: {len(table):,} rows")
+    print(copies_table(pairs).to_string())
+
+
 def run_train(options: argparse.Namespace) -> None:
     """Train a shipped model on CIFAKE by its recipe of the budget 'full', and replace its weights."""
     budget = pick_budget("full")
@@ -51,7 +63,12 @@ def run_train(options: argparse.Namespace) -> None:
 def run_evaluate(_options: argparse.Namespace) -> None:
     """Score every model in models/ as shipped on validation and test, into models/results.json."""
     data = load_cifake_only()
-    sets = {"val": data.validation, "test": data.test, "test/slice": evaluation.slice_of(data.test)}
+    sets = {
+        "val": data.validation,
+        "test": data.test,
+        "leak_free": data.test[leak_free_rows(data.test.files)],
+        "test/slice": evaluation.slice_of(data.test),
+    }
     for name, model in shipped_models().items():
         for set_, images in sets.items():
             metrics = evaluation.evaluate(predict(model, images.pixels), images.labels)
@@ -66,7 +83,7 @@ def run_predict(options: argparse.Namespace) -> None:
     model, failed = load_model(options.weights), 0
     for path in options.paths:
         try:
-            verdict = demo.judge(model, demo.open_picture(path.read_bytes()))
+            verdict = demo.judge(model, open_picture(path.read_bytes()))
             print(f"{verdict['prob']:.4f}\t{verdict['name']}\t{path}")
         except (InputError, OSError) as error:
             failed += 1
@@ -99,6 +116,7 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("--replace", action="store_true", help="for maintainers: replace the committed report")
     training = command(run_train, "train")
     training.add_argument("model", choices=list(NETWORKS))
+    command(run_audit, "audit")
     command(run_evaluate, "evaluate")
     predict = command(run_predict, "predict")
     predict.add_argument("paths", nargs="+", type=Path, metavar="PATH")

@@ -1,4 +1,4 @@
-"""What is in the data: copies, mean pictures, spectra."""
+"""What is in the data: mean pictures, colours, spectra."""
 
 from collections.abc import Sequence
 
@@ -7,26 +7,7 @@ import pandas as pd
 import torch
 
 from detector.cifake import CLASSES
-from detector.data import SPLITS, Dataset, Images, concatenate, copy_groups
-
-
-def copies_table(data: Dataset) -> pd.DataFrame:
-    """Pictures that have a pixel-identical copy, by class: in the set itself, and in the training set.
-
-    Rows are the sets; columns a class and 'copy in the same set' or 'copy in train'.
-    """
-    sets = [getattr(data, name) for name in SPLITS]
-    every = concatenate(*sets)
-    frame = pd.DataFrame({
-        "set": np.repeat(SPLITS, [len(images) for images in sets]),
-        "class": np.array(CLASSES)[every.labels],
-        "group": copy_groups(every.pixels),
-    })  # fmt: skip
-    trained = set(frame.loc[frame["set"] == "train", "group"])
-    frame["copy in the same set"] = frame.duplicated(["set", "group"], keep=False)
-    frame["copy in train"] = frame["group"].isin(trained) & (frame["set"] != "train")
-    table = frame.groupby(["set", "class"], sort=False)[["copy in the same set", "copy in train"]].sum()
-    return table.unstack("class").swaplevel(axis=1).sort_index(axis=1, ascending=False)
+from detector.data import Images
 
 
 def one_of_each(images: Images, subject_names: Sequence[str]) -> dict[str, torch.Tensor]:

@@ -1,24 +1,24 @@
-"""Get the data, split it so that copies never straddle a split, and bring any picture to CIFAKE's form.
+"""Get the data, and split it so that copies never straddle a split.
 
 Train, validation and calibration are cut from CIFAKE's train folder; its test folder is scored, never chosen on.
 """
 
-import hashlib
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image, ImageOps
 from sklearn.model_selection import GroupShuffleSplit
 
 from detector import cifake, standin
-from detector.cifake import CIFAR10_CLASSES, CLASSES
-from detector.decoding import jpeg_round_trip
+from detector.cifake import CIFAR10_CLASSES, CLASSES, DATA_DIR
+from detector.copies import linked_groups
 
 SPLITS = ("train", "validation", "calibration", "test")
 HELD_OUT = 10_000  # images of the train folder kept for validation and calibration, half for each
 SPLIT_SEED = 0
+LEAKS = DATA_DIR / "leaks.csv"  # test files that are copies: file, copy_of, kind, distance
+TRAIN_COPIES = DATA_DIR / "train_copies.csv"  # pairs within the train folder, likewise
 
 
 @dataclass(frozen=True)
@@ -81,14 +81,23 @@ def load_data() -> Dataset:
     Raises InputError in one sentence where the data that was asked for is incomplete or altered.
     """
     try:
-        root = cifake.find_cifake()
+        train_folder, test = load_folders()
     except ConnectionError as error:
         return _standin(f"{error}, nothing is cached, and CIFAKE_DIR is not set.")
-    folders = {folder: _folder(folder, pixels) for folder, pixels in cifake.load_cifake(root).items()}
-    train, validation, calibration = split(concatenate(folders["train/REAL"], folders["train/FAKE"]))
-    test = concatenate(folders["test/REAL"], folders["test/FAKE"])
+    train, validation, calibration = split(train_folder, pd.read_csv(TRAIN_COPIES))
     note = "CIFAKE version 3, every file as published."
     return Dataset("CIFAKE", note, CIFAR10_CLASSES, train, validation, calibration, test)
+
+
+def load_folders() -> tuple[Images, Images]:
+    """CIFAKE's train folder and its test folder, REAL before FAKE, file by file in the order of their names.
+
+    Raises InputError as `load_data` does, and ConnectionError where CIFAKE cannot be had.
+    """
+    pixels = cifake.load_cifake(cifake.find_cifake())
+    parts = {folder: _folder(folder, pixels) for folder, pixels in pixels.items()}
+    train = concatenate(parts["train/REAL"], parts["train/FAKE"])
+    return train, concatenate(parts["test/REAL"], parts["test/FAKE"])
 
 
 def _standin(why: str) -> Dataset:
@@ -112,18 +121,22 @@ def concatenate(*parts: Images) -> Images:
     return Images(*tensors, np.concatenate([part.files for part in parts]))
 
 
-def copy_groups(pixels: torch.Tensor) -> np.ndarray:
-    """For each of the uint8 pictures (N, 3, 32, 32) a group number, int64 (N,), equal where all pixels are equal."""
-    digests = [hashlib.blake2b(row, digest_size=16).digest() for row in pixels.numpy()]
-    return pd.factorize(pd.Series(digests, dtype=object))[0]
+def split(images: Images, pairs: pd.DataFrame) -> tuple[Images, Images, Images]:
+    """CIFAKE's train folder as (train, validation, calibration): the rest, about 5,000 and 5,000.
 
-
-def split(images: Images) -> tuple[Images, Images, Images]:
-    """CIFAKE's train folder as (train, validation, calibration): the rest, 5,000 and 5,000, copies kept together."""
-    groups = copy_groups(images.pixels)
+    Pictures that `pairs` (columns file, copy_of) names as copies are kept together, and so are the copies of copies.
+    """
+    row = pd.Series(np.arange(len(images)), index=images.files)
+    pairs = pairs[pairs[["file", "copy_of"]].isin(row.index).all(axis=1)]
+    groups = linked_groups(len(images), row[pairs["file"]].to_numpy(), row[pairs["copy_of"]].to_numpy())
     train, held_out = _group_split(groups, np.arange(len(images)), HELD_OUT / len(images))
     validation, calibration = _group_split(groups, held_out, 0.5)
     return images[train], images[validation], images[calibration]
+
+
+def leak_free_rows(files: np.ndarray) -> np.ndarray:
+    """Which of some test files belong to the leak-free test, bool (N,): those that `data/leaks.csv` does not list."""
+    return ~np.isin(files, pd.read_csv(LEAKS)["file"])
 
 
 def _group_split(groups: np.ndarray, rows: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
@@ -131,24 +144,3 @@ def _group_split(groups: np.ndarray, rows: np.ndarray, fraction: float) -> tuple
     cut = GroupShuffleSplit(n_splits=1, test_size=fraction, random_state=SPLIT_SEED)
     first, second = next(cut.split(rows, groups=groups[rows]))
     return np.sort(rows[first]), np.sort(rows[second])
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Any picture upright (EXIF) and RGB: 16 bits brought to 8, on white where it is transparent."""
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # Pillow would clip 16 bits at 255 instead of scaling them
-        image = Image.fromarray((np.asarray(image, np.float32) / 257).clip(0, 255).astype(np.uint8))
-    image = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-
-
-def to_cifake(image: Image.Image) -> torch.Tensor:
-    """Any picture brought to CIFAKE's form: uint8 (3, 32, 32).
-
-    Made RGB by `to_rgb`, its centre square averaged down to 32x32 (box filter; enlarged bicubically where it is
-    smaller), then through CIFAKE's JPEG settings.
-    """
-    image = to_rgb(image)
-    method = Image.Resampling.BOX if min(image.size) >= 32 else Image.Resampling.BICUBIC
-    image = jpeg_round_trip(ImageOps.fit(image, (32, 32), method))
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()

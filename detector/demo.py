@@ -1,7 +1,5 @@
 """The Gradio app: a picture in, a verdict out. Launches nothing by itself."""
 
-import io
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,18 +7,15 @@ import gradio as gr
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import nn
 
 from detector import figures
 from detector.cifake import CLASSES
-from detector.data import to_cifake, to_rgb
+from detector.pictures import MAX_BYTES, open_picture, to_cifake, to_rgb
 from detector.prediction import predict
 from detector.progress import InputError, notebook_kernel, someone_watches
 
-MAX_BYTES = 20 * 2**20
-MAX_PIXELS = 50_000_000
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 ABOUT = """
 # Real, or made by an AI?
 
@@ -28,34 +23,6 @@ The picture's centre square is brought to 32×32 pixels, the only size that thes
 They learnt from CIFAKE: small photographs of ten kinds of animals and vehicles, and pictures of the same by
 Stable Diffusion 1.4. **On other pictures they can be badly wrong; a verdict is no proof.**
 """
-
-
-def open_picture(data: bytes) -> Image.Image:
-    """A picture from an uploaded file's bytes, its format told by content.
-
-    Raises InputError, in one sentence for the person, if it is too large, not a picture, or broken.
-    """
-    if len(data) > MAX_BYTES:
-        raise InputError(f"The file has {len(data) / 2**20:.0f} MB; the demo takes up to {MAX_BYTES // 2**20} MB.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is stricter
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-        if image.width * image.height > MAX_PIXELS:
-            raise Image.DecompressionBombError
-        image.load()
-        upright = ImageOps.exif_transpose(image)
-    except Image.DecompressionBombError as error:
-        raise InputError(
-            f"The picture has too many pixels; the demo takes up to {MAX_PIXELS // 10**6} million."
-        ) from error
-    except UnidentifiedImageError as error:
-        raise InputError(f"This is not a picture that the demo reads ({', '.join(FORMATS)}).") from error
-    except Exception as error:  # Pillow's readers raise nearly anything on a broken file
-        raise InputError("The picture is damaged: it could not be read to its end.") from error
-    if upright.mode == "F":
-        raise InputError("The picture's values are fractions without a scale; save it with 8 or 16 bits.")
-    return upright
 
 
 def picture_of(pixels: torch.Tensor) -> Image.Image:

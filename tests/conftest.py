@@ -1,8 +1,12 @@
-"""What the tests share: the stand-in data, and a folder laid out as CIFAKE with few files. No network, no CIFAKE."""
+"""What the tests share: the stand-in data, and a folder laid out as CIFAKE with few files. No network."""
+
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from kagglehub.config import get_cache_folder
 from PIL import Image
 
 from detector import cifake, training
@@ -10,6 +14,7 @@ from detector.data import Dataset, load_data
 from detector.decoding import JPEG_SETTINGS, checksum
 from detector.models import CNN
 
+PLACE = Path(os.environ.get("CIFAKE_DIR") or Path(get_cache_folder(), "datasets", cifake.HANDLE))
 TINY = {"train/REAL": (0, 2, 4), "train/FAKE": (1, 3, 4), "test/REAL": (0, 1, 4), "test/FAKE": (0, 1, 1)}
 
 
@@ -31,6 +36,23 @@ def standin() -> Dataset:
         patch.delenv("CIFAKE_DIR", raising=False)
         patch.setattr(cifake.kagglehub, "dataset_download", _unreachable)
         return load_data()
+
+
+@pytest.fixture(scope="session")
+def loaded_cifake() -> Dataset:
+    """CIFAKE itself; the test is skipped where it was not downloaded."""
+    if not (PLACE / "train").is_dir():
+        pytest.skip("CIFAKE is not on this machine")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CIFAKE_DIR", str(PLACE))
+        return load_data()
+
+
+@pytest.fixture
+def real_cifake(loaded_cifake, monkeypatch) -> Dataset:
+    """The same, for code that looks for its files too."""
+    monkeypatch.setenv("CIFAKE_DIR", str(PLACE))
+    return loaded_cifake
 
 
 @pytest.fixture

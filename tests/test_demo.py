@@ -1,50 +1,13 @@
 """The demo as a client meets it, and the files that people drop on it."""
 
-import io
-
 import pytest
 import torch
 from gradio_client import Client, handle_file
 from PIL import Image
 
 from detector import demo
-from detector.demo import build_demo, judge, open_picture
+from detector.demo import build_demo, judge
 from detector.prediction import predict
-from detector.progress import InputError
-
-
-def encoded(image: Image.Image, format_: str) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, format_)
-    return stream.getvalue()
-
-
-@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
-def test_formats_are_told_by_content(format_):
-    assert open_picture(encoded(Image.new("RGB", (50, 40), "red"), format_)).size == (50, 40)
-
-
-@pytest.mark.parametrize("data", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n", b"%PDF-1.7", b"<svg></svg>"])
-def test_what_is_no_picture_is_refused_in_a_sentence(data):
-    with pytest.raises(InputError, match="picture"):
-        open_picture(data)
-
-
-def test_cut_off_picture_is_refused():
-    data = encoded(Image.effect_noise((200, 200), 50).convert("RGB"), "JPEG")
-    with pytest.raises(InputError, match="damaged"):
-        open_picture(data[: len(data) // 2])
-
-
-def test_decompression_bomb_is_refused_before_it_is_decoded():
-    with pytest.raises(InputError, match="50 million"):
-        open_picture(encoded(Image.new("1", (20_000, 20_000)), "PNG"))
-
-
-def test_large_file_is_refused(monkeypatch):
-    monkeypatch.setattr(demo, "MAX_BYTES", 1000)
-    with pytest.raises(InputError, match="takes up to"):
-        open_picture(bytes(1001))
 
 
 def test_verdict_says_what_the_model_says(small_cnn):

@@ -1,0 +1,62 @@
+"""Any picture that a person has: opened safely, made RGB, brought to CIFAKE's form."""
+
+import io
+import warnings
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from detector.decoding import jpeg_round_trip
+from detector.progress import InputError
+
+MAX_BYTES = 20 * 2**20
+MAX_PIXELS = 50_000_000
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+
+
+def open_picture(data: bytes) -> Image.Image:
+    """The upright picture in a file's bytes, its format told by content.
+
+    Raises InputError, in one sentence for the person, if it is too large, not a picture, or broken.
+    """
+    if len(data) > MAX_BYTES:
+        raise InputError(f"The file has {len(data) / 2**20:.0f} MB; up to {MAX_BYTES // 2**20} MB are taken.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is stricter
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        if image.width * image.height > MAX_PIXELS:
+            raise Image.DecompressionBombError
+        image.load()
+        upright = ImageOps.exif_transpose(image)
+    except Image.DecompressionBombError as error:
+        raise InputError(f"The picture has too many pixels; up to {MAX_PIXELS // 10**6} million are taken.") from error
+    except UnidentifiedImageError as error:
+        raise InputError(f"This is not a picture in a format that is read ({', '.join(FORMATS)}).") from error
+    except Exception as error:  # Pillow's readers raise nearly anything on a broken file
+        raise InputError("The picture is damaged: it could not be read to its end.") from error
+    if upright.mode == "F":
+        raise InputError("The picture's values are fractions without a scale; save it with 8 or 16 bits.")
+    return upright
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any picture upright (EXIF) and RGB: 16 bits brought to 8, on white where it is transparent."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # Pillow would clip 16 bits at 255 instead of scaling them
+        image = Image.fromarray((np.asarray(image, np.float32) / 257).clip(0, 255).astype(np.uint8))
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
+def to_cifake(image: Image.Image) -> torch.Tensor:
+    """Any picture brought to CIFAKE's form: uint8 (3, 32, 32).
+
+    Made RGB by `to_rgb`, its centre square averaged down to 32x32 (box filter; enlarged bicubically where it is
+    smaller), then through CIFAKE's JPEG settings.
+    """
+    image = to_rgb(image)
+    method = Image.Resampling.BOX if min(image.size) >= 32 else Image.Resampling.BICUBIC
+    image = jpeg_round_trip(ImageOps.fit(image, (32, 32), method))
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()

@@ -1,0 +1,80 @@
+"""The files that people have: opened or refused in a sentence, and brought to the one form."""
+
+import io
+
+import pytest
+import torch
+from PIL import Image
+
+from detector import pictures
+from detector.pictures import open_picture, to_cifake
+from detector.progress import InputError
+
+
+def encoded(image: Image.Image, format_: str) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, format_)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_formats_are_told_by_content(format_):
+    assert open_picture(encoded(Image.new("RGB", (50, 40), "red"), format_)).size == (50, 40)
+
+
+@pytest.mark.parametrize("data", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n", b"%PDF-1.7", b"<svg></svg>"])
+def test_what_is_no_picture_is_refused_in_a_sentence(data):
+    with pytest.raises(InputError, match="picture"):
+        open_picture(data)
+
+
+def test_cut_off_picture_is_refused():
+    data = encoded(Image.effect_noise((200, 200), 50).convert("RGB"), "JPEG")
+    with pytest.raises(InputError, match="damaged"):
+        open_picture(data[: len(data) // 2])
+
+
+def test_decompression_bomb_is_refused_before_it_is_decoded():
+    with pytest.raises(InputError, match="50 million"):
+        open_picture(encoded(Image.new("1", (20_000, 20_000)), "PNG"))
+
+
+def test_large_file_is_refused(monkeypatch):
+    monkeypatch.setattr(pictures, "MAX_BYTES", 1000)
+    with pytest.raises(InputError, match="up to 0 MB are taken"):
+        open_picture(bytes(1001))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "CMYK", "1", "I;16"])
+def test_any_mode_comes_to_cifakes_form(mode):
+    picture = Image.new("L", (100, 60), 200).convert(mode) if mode != "I;16" else Image.new("I;16", (100, 60), 51200)
+    pixels = to_cifake(picture)
+    assert pixels.shape == (3, 32, 32)
+    assert pixels.dtype == torch.uint8
+    expected = 255 if mode == "1" else 200
+    if mode != "1":  # dithered
+        assert (pixels.float() - expected).abs().max() <= 3
+
+
+def test_transparent_is_white():
+    assert to_cifake(Image.new("RGBA", (40, 40), (0, 0, 0, 0))).min() >= 253
+
+
+def test_exif_turns_the_picture():
+    picture = Image.new("RGB", (64, 64))
+    picture.paste((255, 255, 255), (0, 0, 64, 32))  # white above
+    exif = Image.Exif()
+    exif[274] = 3  # to be turned by 180 degrees
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", exif=exif)
+    pixels = to_cifake(Image.open(stream))
+    assert pixels[:, :12].float().mean() < 20
+    assert pixels[:, 20:].float().mean() > 235
+
+
+def test_wide_picture_gives_its_centre():
+    picture = Image.new("RGB", (96, 32))
+    picture.paste((255, 0, 0), (32, 0, 64, 32))
+    red = to_cifake(picture)
+    assert red[0].float().mean() > 245
+    assert red[1:].float().mean() < 10
