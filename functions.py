@@ -20,8 +20,23 @@ from detector.presentation import banner, figures_from_literature, reference_tab
 # The data
 from detector.cifake import CLASSES
 from detector.data import load_data
-from detector.audit import copies_table, mean_pixels, one_of_each, spectrum_table
-from detector.figures import mean_pictures, sample_grid, spectra
+from detector.audit import some_of_each
+from detector.audit_figures import class_grids
+
+# The data: copies
+from detector.leakage import alike_pairs, all_pictures, copies_table, find_copies, index_classes, planted_recall
+from detector.leakage import compare_leaks, cross_copies, leaks, leaks_by_distance, leaks_table
+from detector.audit_figures import copy_pairs, recall_dots
+
+# The data: what differs between the classes, and how far trivial cues go
+from detector.audit import colour_table, mean_pixels, mean_spectra, spectrum_differences, spectrum_table, subject_means
+from detector.audit_figures import colour_distributions, mean_pictures, spectra, spectra_2d, spectrum_heatmap
+from detector.figures import sample_grid
+from detector.probes import cue_table
+from detector.audit_figures import cue_dots
+
+# The data: other people's pictures
+from detector.unseen import describe_sources, load_unseen
 
 # Preprocessing
 from detector.preprocessing import augment, to_unit
@@ -37,6 +52,7 @@ from detector.models import Transfer
 # Evaluation
 from detector.prediction import predict
 from detector.evaluation import accuracy_by_subject, confusion, evaluate, roc_points
+from detector.data import leak_free_rows
 from detector.figures import accuracy_bars, confusions, roc_curves
 
 # Errors
@@ -54,8 +70,16 @@ __all__ = [
     # the question
     "banner", "figures_from_literature", "pick_budget", "reference_table", "table",
     # the data
-    "CLASSES", "copies_table", "load_data", "mean_pictures", "mean_pixels", "one_of_each", "sample_grid", "spectra",
-    "spectrum_table",
+    "CLASSES", "class_grids", "load_data", "some_of_each",
+    # the data: copies
+    "alike_pairs", "all_pictures", "compare_leaks", "copies_table", "copy_pairs", "cross_copies", "find_copies",
+    "index_classes", "leaks", "leaks_by_distance", "leaks_table", "planted_recall", "recall_dots",
+    # the data: what differs, and how far trivial cues go
+    "colour_distributions", "colour_table", "cue_dots", "cue_table", "mean_pictures", "mean_pixels", "mean_spectra",
+    "sample_grid", "spectra", "spectra_2d", "spectrum_differences", "spectrum_heatmap", "spectrum_table",
+    "subject_means",
+    # the data: other people's pictures
+    "describe_sources", "load_unseen",
     # preprocessing
     "augment", "to_unit",
     # the CNN and its training
@@ -63,8 +87,8 @@ __all__ = [
     # transfer learning
     "Transfer",
     # evaluation
-    "accuracy_bars", "accuracy_by_subject", "confusion", "confusions", "evaluate", "predict", "roc_curves",
-    "roc_points",
+    "accuracy_bars", "accuracy_by_subject", "confusion", "confusions", "evaluate", "leak_free_rows", "predict",
+    "roc_curves", "roc_points",
     # errors
     "labelled_grid", "worst_errors",
     # the shipped models

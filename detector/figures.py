@@ -15,8 +15,6 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from detector.cifake import CLASSES
-
 COLORS = {"REAL": "#0072B2", "FAKE": "#D55E00"}
 MODEL_COLORS = ("#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 STYLE = {
@@ -44,7 +42,7 @@ def titled(text: str) -> str:
     return f"[{_label['text']}] {text}" if _label["text"] else text
 
 
-def _figure(
+def new_figure(
     title: str, rows: int = 1, columns: int = 1, size: tuple[float, float] = (8, 4)
 ) -> tuple[Figure, np.ndarray]:
     """A titled figure and its axes (rows, columns), kept out of pyplot's hands so that it is shown only once."""
@@ -69,7 +67,7 @@ def sample_grid(
 
     `names` are written above the columns.
     """
-    figure, axes = _figure(title, len(pixels), columns, (columns * 0.85, len(pixels) * 0.9 + 0.4))
+    figure, axes = new_figure(title, len(pixels), columns, (columns * 0.85, len(pixels) * 0.9 + 0.4))
     for row, (name, pictures) in zip(axes, pixels.items(), strict=True):
         for cell in row:
             cell.set_axis_off()
@@ -82,39 +80,9 @@ def sample_grid(
     return figure
 
 
-def mean_pictures(means: Mapping[str, torch.Tensor]) -> Figure:
-    """The mean picture of each class, float (3, 32, 32) in levels of 0 to 255, and FAKE - REAL on a common scale."""
-    figure, axes = _figure("The mean picture of each class, and their difference by channel", 1, 5, (10, 2.6))
-    for cell, (name, mean) in zip(axes[0], means.items(), strict=False):
-        show_picture(cell, mean / 255, name, COLORS[name])
-    difference = means["FAKE"] - means["REAL"]
-    reach = float(difference.abs().max())
-    for cell, channel, name in zip(axes[0, 2:], difference, ("red", "green", "blue"), strict=True):
-        image = cell.imshow(channel, cmap="RdBu_r", vmin=-reach, vmax=reach)
-        cell.set_title(f"FAKE − REAL, {name}", fontsize=8, loc="center")
-        cell.set_axis_off()
-    figure.colorbar(image, ax=axes[0, 2:], label="levels of 255", shrink=0.8)
-    return figure
-
-
-def spectra(table: pd.DataFrame) -> Figure:
-    """Mean radial power spectrum by class with the middle half of the pictures as a band.
-
-    `table` has columns frequency (cycles per pixel), class, low, median, high (dB).
-    """
-    figure, axes = _figure("Power by spatial frequency: median, and the middle half of the pictures")
-    for name in CLASSES:
-        rows = table[table["class"] == name]
-        axes[0, 0].plot(rows["frequency"], rows["median"], color=COLORS[name], label=name)
-        axes[0, 0].fill_between(rows["frequency"], rows["low"], rows["high"], color=COLORS[name], alpha=0.2, lw=0)
-    axes[0, 0].set(xlabel="frequency (cycles per pixel)", ylabel="power (dB)")
-    axes[0, 0].legend(frameon=False)
-    return figure
-
-
 def histories(histories: Mapping[str, pd.DataFrame]) -> Figure:
     """Loss and validation accuracy by epoch, a colour a model; `histories` are those of `train`."""
-    figure, axes = _figure("Training, epoch by epoch", 1, 2, (9, 3.4))
+    figure, axes = new_figure("Training, epoch by epoch", 1, 2, (9, 3.4))
     for (name, history), color in zip(histories.items(), MODEL_COLORS, strict=False):
         axes[0, 0].plot(history.index, history["loss"], color=color, marker="o", ms=4, label=f"{name}, training")
         axes[0, 0].plot(history.index, history["validation_loss"], color=color, ls="--", label=f"{name}, validation")
@@ -133,7 +101,7 @@ def architecture(layers: pd.DataFrame, *, name: str) -> Figure:
 
     `layers` is the table of `layer_table`.
     """
-    figure, axes = _figure(f"The shape of {name}: height is resolution, width is channels", size=(10, 3))
+    figure, axes = new_figure(f"The shape of {name}: height is resolution, width is channels", size=(10, 3))
     left = 0.0
     for row in layers.itertuples():
         channels, side = ([int(part) for part in row.output.split(" × ")] + [1])[:2]
@@ -150,7 +118,7 @@ def architecture(layers: pd.DataFrame, *, name: str) -> Figure:
 
 def confusions(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """A confusion matrix for each model, rows what a picture is; shares of the row by colour, counts written."""
-    figure, axes = _figure("What each picture is, and what it is called", 1, len(tables), (4 * len(tables), 3.4))
+    figure, axes = new_figure("What each picture is, and what it is called", 1, len(tables), (4 * len(tables), 3.4))
     for cell, (name, table) in zip(axes[0], tables.items(), strict=True):
         shares = table.div(table.sum(axis=1), axis=0)
         sns.heatmap(
@@ -162,7 +130,7 @@ def confusions(tables: Mapping[str, pd.DataFrame]) -> Figure:
 
 def roc_curves(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
     """True against false positives (the first 10% shown), a curve a model: name -> (false, true) positive rates."""
-    figure, axes = _figure("Fakes found, against photographs called FAKE", size=(6, 4))
+    figure, axes = new_figure("Fakes found, against photographs called FAKE", size=(6, 4))
     for (name, (false, true)), color in zip(curves.items(), MODEL_COLORS, strict=False):
         axes[0, 0].plot(100 * false, 100 * true, color=color, label=name)
     axes[0, 0].set(xlim=(0, 10), ylim=(80, 100.3), xlabel="photographs called FAKE (%)", ylabel="fakes found (%)")
@@ -172,7 +140,7 @@ def roc_curves(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
 
 def accuracy_bars(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """Accuracy by subject and class with intervals; `tables` maps a model to `accuracy_by_subject`'s table."""
-    figure, axes = _figure("Accuracy by subject, with 95% intervals", len(tables), 1, (9, 2.8 * len(tables)))
+    figure, axes = new_figure("Accuracy by subject, with 95% intervals", len(tables), 1, (9, 2.8 * len(tables)))
     for cell, (name, table) in zip(axes[:, 0], tables.items(), strict=True):
         for offset, (class_, rows) in zip((-0.15, 0.15), table.groupby("class", sort=False), strict=True):
             error = np.abs(rows[["low", "high"]].to_numpy().T - rows["value"].to_numpy()) * 100
@@ -190,7 +158,7 @@ def labelled_grid(
 ) -> Figure:
     """Pictures (N, 3, 32, 32) with a caption each, in the colour of what they are."""
     rows = max(1, -(-len(captions) // columns))
-    figure, axes = _figure(title, rows, columns, (columns * 0.9, rows * 1.15 + 0.4))
+    figure, axes = new_figure(title, rows, columns, (columns * 0.9, rows * 1.15 + 0.4))
     for cell in axes.flat:
         cell.set_axis_off()
     for cell, picture, caption, name in zip(axes.flat, pixels, captions, classes, strict=False):
@@ -203,7 +171,7 @@ def verdict(picture: torch.Tensor, seen: torch.Tensor, verdict: Mapping[str, flo
 
     `picture` uint8 (3, H, W), `seen` uint8 (3, 32, 32), `verdict` with keys prob, name, words.
     """
-    figure, axes = _figure(f"{verdict['name']}: {verdict['words']}", 1, 3, (9, 3))
+    figure, axes = new_figure(f"{verdict['name']}: {verdict['words']}", 1, 3, (9, 3))
     show_picture(axes[0, 0], picture, "your picture")
     show_picture(axes[0, 1], seen, "what the model sees, 32×32")
     scale = axes[0, 2]

@@ -5,8 +5,9 @@ comparison of two pictures is that of `detector.copies`.
 """
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,11 +15,10 @@ import torch
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from detector.cifake import CLASSES
-from detector.copies import Index, build_index, look_up
-from detector.data import Images, concatenate
+from detector.copies import NEAR, Index, build_index, look_up
+from detector.data import LEAKS, Images, concatenate
 from detector.decoding import jpeg_round_trip
 from detector.evaluation import wilson
-from detector.progress import progress
 
 
 def all_pictures(*sets: Images) -> Images:
@@ -91,6 +91,56 @@ def leaks(pairs: pd.DataFrame) -> pd.DataFrame:
     return listed.sort_values("file", ignore_index=True)[["file", "copy_of", "kind", "distance"]]
 
 
+def compare_leaks(found: pd.DataFrame, listed: Path = LEAKS) -> pd.DataFrame:
+    """`leaks` as found now beside the committed list: how many files each names, both name, and only one names."""
+    now, then = set(found["file"]), set(pd.read_csv(listed)["file"])
+    counts = {"found now": len(now), "listed": len(then), "both": len(now & then)}
+    counts |= {"only found now": len(now - then), "only listed": len(then - now)}
+    return pd.DataFrame([counts], index=["test files"])
+
+
+def cross_copies(images: Images, indexes: Mapping[int, tuple[np.ndarray, Index]]) -> int:
+    """How many REAL pictures of the test folder have a copy, of any kind, among all FAKE pictures."""
+    real = (images.labels == CLASSES.index("REAL")).numpy() & np.char.startswith(images.files, "test")
+    return look_up(indexes[CLASSES.index("FAKE")][1], images.pixels[real])["query"].nunique()
+
+
+def leaks_table(listed: pd.DataFrame) -> pd.DataFrame:
+    """Test pictures to leave out, by class: where their nearest copy is and of which kind; `listed` is by `leaks`."""
+    folder = _folder(listed["copy_of"]).map({"train": "in train", "test": "in test"})
+    class_ = listed["file"].str.split("/").str[1].rename("class")
+    table = pd.crosstab(class_, [folder.rename("copy"), listed["kind"]], margins=True, margins_name="all")
+    table.columns = [" ".join(filter(None, (kind, place))) for place, kind in table.columns]
+    return table
+
+
+def leaks_by_distance(pairs: pd.DataFrame, limits: Sequence[float] = (0.0, 0.05, 0.1, 0.125, NEAR)) -> pd.DataFrame:
+    """Test pictures with a copy in the train folder, counted up to each distance: a row a limit, a column a class."""
+    across = pairs[(_folder(pairs["file"]) == "test") & (_folder(pairs["copy_of"]) == "train")]
+    nearest = across.groupby(["class", "file"])["distance"].min()
+    rows = {limit: nearest[nearest <= limit].groupby("class").size() for limit in limits}
+    table = pd.DataFrame.from_dict(rows, orient="index").reindex(columns=CLASSES).fillna(0).astype(int)
+    return table.rename_axis("distance up to")
+
+
+def alike_pairs(pairs: pd.DataFrame, images: Images, count: int = 8, seed: int = 0) -> dict[str, torch.Tensor]:
+    """Pairs drawn at random by class and kind or distance: 'REAL, to 0.05' -> uint8 (count, 2, 3, 32, 32), and so on.
+
+    Of a mirrored pair the first is turned round, so that the two can be compared.
+    """
+    row = pd.Series(np.arange(len(images)), index=images.files)
+    bins = pd.cut(pairs["distance"], [-1, 0.05, 0.1, NEAR], labels=["to 0.05", "to 0.10", f"to {NEAR:.2f}"])
+    group = pairs["class"] + ", " + bins.astype(str).where(pairs["kind"] == "near", pairs["kind"])
+    drawn = {}
+    for name, rows in pairs.groupby(group):
+        some = rows.sample(min(count, len(rows)), random_state=seed)
+        first = images.pixels[row[some["file"]].tolist()]
+        mirrored = torch.tensor((some["kind"] == "mirrored").to_numpy())[:, None, None, None]
+        second = images.pixels[row[some["copy_of"]].tolist()]
+        drawn[name] = torch.stack([torch.where(mirrored, first.flip(3), first), second], dim=1)
+    return drawn
+
+
 def train_copies(pairs: pd.DataFrame) -> pd.DataFrame:
     """The pairs within the train folder: columns file, copy_of, kind, distance."""
     inside = pairs[_folder(pairs["file"]) == "train"]
@@ -145,14 +195,15 @@ def planted_recall(
     and class: columns value, low, high (recall, Wilson's interval), n.
     """
     rng, rows = np.random.default_rng(seed), []
-    for label, (own, index) in progress(indexes.items(), desc="planting copies", unit=" classes", delay=2):
+    for label, (own, index) in indexes.items():
         chosen = rng.choice(len(own), min(count, len(own)), replace=False)
         pictures = [Image.fromarray(index.pixels[row].permute(1, 2, 0).numpy()) for row in chosen]
-        for name, change in CHANGES.items():
-            planted = [np.asarray(jpeg_round_trip(change(picture))) for picture in pictures]
-            found = look_up(index, torch.from_numpy(np.stack(planted)).permute(0, 3, 1, 2).contiguous())
-            hits = (found["row"].to_numpy() == chosen[found["query"]]).sum()
-            rows.append((name, CLASSES[label], hits / len(chosen), *wilson(hits, len(chosen)), len(chosen)))
+        planted = [np.asarray(jpeg_round_trip(change(picture))) for change in CHANGES.values() for picture in pictures]
+        found = look_up(index, torch.from_numpy(np.stack(planted)).permute(0, 3, 1, 2).contiguous())
+        change, picture = np.divmod(found["query"], len(chosen))
+        hits = np.bincount(change[found["row"].to_numpy() == chosen[picture]], minlength=len(CHANGES))
+        for name, hit in zip(CHANGES, hits, strict=True):
+            rows.append((name, CLASSES[label], hit / len(chosen), *wilson(hit, len(chosen)), len(chosen)))
     table = pd.DataFrame(rows, columns=["change", "class", "value", "low", "high", "n"])
     return table.sort_values("change", key=_listed, kind="stable").set_index(["change", "class"])
 

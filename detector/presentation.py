@@ -49,6 +49,12 @@ FORMATS = {
     "validation_loss": "{:.4f}",
     "validation_accuracy": "{:.2%}",
     "images_per_second": "{:,.0f}",
+    "leak-free": "{:.2%}",
+    "red": "{:.1f}",
+    "green": "{:.1f}",
+    "blue": "{:.1f}",
+    "deviation": "{:.1f}",
+    "high frequencies (dB)": "{:+.1f}",
     "recorded": "{:.2%}",
     "recomputed": "{:.2%}",
 }

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from detector import audit, data
+from detector import data
 from detector.data import Images, leak_free_rows, load_data, split
 from detector.standin import REGIONS, SIDES, decode
 
@@ -99,9 +99,3 @@ def test_sample_draws_a_share_of_each_set(standin):
     assert len(drawn.test) == len(standin.test) // 10
     assert standin.sample(None) is standin
     assert set(drawn.test.files) <= set(standin.test.files)
-
-
-def test_spectrum_of_a_wave_peaks_at_its_frequency():
-    wave = 127.5 + 100 * torch.cos(2 * torch.pi * 6 * torch.arange(32) / 32)
-    pixels = wave.expand(1, 3, 32, 32).round().to(torch.uint8)
-    assert int(audit.radial_spectra(pixels)[0].argmax()) + 1 == 6
