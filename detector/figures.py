@@ -73,7 +73,7 @@ def sample_grid(
             cell.set_axis_off()
         for cell, picture in zip(row, pictures, strict=False):
             show_picture(cell, picture)
-        color = COLORS.get(name, "black")
+        color = COLORS.get(name.split("/")[0], "black")
         row[0].text(-0.15, 0.5, name, transform=row[0].transAxes, ha="right", va="center", color=color)
     for cell, name in zip(axes[0], names, strict=False):
         cell.set_title(name, fontsize=8, loc="center")

@@ -118,7 +118,7 @@ def leaks_by_distance(pairs: pd.DataFrame, limits: Sequence[float] = (0.0, 0.05,
     """Test pictures with a copy in the train folder, counted up to each distance: a row a limit, a column a class."""
     across = pairs[(_folder(pairs["file"]) == "test") & (_folder(pairs["copy_of"]) == "train")]
     nearest = across.groupby(["class", "file"])["distance"].min()
-    rows = {limit: nearest[nearest <= limit].groupby("class").size() for limit in limits}
+    rows = {f"{limit:.3f}": nearest[nearest <= limit].groupby("class").size() for limit in limits}
     table = pd.DataFrame.from_dict(rows, orient="index").reindex(columns=CLASSES).fillna(0).astype(int)
     return table.rename_axis("distance up to")
 
