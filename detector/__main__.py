@@ -14,6 +14,7 @@ from detector.leakage import all_pictures, copies_table, find_copies, index_clas
 from detector.models import CNN, MODELS_DIR, Transfer, load_model, save_model, shipped_models
 from detector.pictures import open_picture
 from detector.prediction import predict
+from detector.presentation import write_shipped_table
 from detector.progress import InputError
 from detector.report import NOTEBOOK, ROOT, make_report
 from detector.training import train
@@ -61,7 +62,7 @@ def run_train(options: argparse.Namespace) -> None:
 
 
 def run_evaluate(_options: argparse.Namespace) -> None:
-    """Score every model in models/ as shipped on validation and test, into models/results.json."""
+    """Score every model in models/ as shipped on validation and test, into models/results.json and README's table."""
     data = load_cifake_only()
     sets = {
         "val": data.validation,
@@ -76,6 +77,7 @@ def run_evaluate(_options: argparse.Namespace) -> None:
             if set_ == "test":
                 evaluation.note_first_look(MODELS_DIR / f"{name}.safetensors", set_, metrics.loc["accuracy", "value"])
             print(f"{name} on {set_}\n{metrics.round(4).to_string()}")
+    write_shipped_table(ROOT / "README.md")
 
 
 def run_predict(options: argparse.Namespace) -> None:

@@ -21,6 +21,9 @@ from detector.decoding import jpeg_round_trip
 from detector.evaluation import wilson
 
 
+CIFAIR = 286  # CIFAR-10 test images with a near-copy in its train set: Barz and Denzler 2020, arXiv 1902.00423
+
+
 def all_pictures(*sets: Images) -> Images:
     """Sets in one, the train folder before the test folder, each in the order of its files' names."""
     images = concatenate(*sets)
@@ -115,11 +118,15 @@ def leaks_table(listed: pd.DataFrame) -> pd.DataFrame:
 
 
 def leaks_by_distance(pairs: pd.DataFrame, limits: Sequence[float] = (0.0, 0.05, 0.1, 0.125, NEAR)) -> pd.DataFrame:
-    """Test pictures with a copy in the train folder, counted up to each distance: a row a limit, a column a class."""
+    """Test pictures with a copy in the train folder, counted up to each distance: a row a limit, a column a class.
+
+    The last row is what ciFAIR lists for CIFAR-10, whose photographs are CIFAKE's REAL.
+    """
     across = pairs[(_folder(pairs["file"]) == "test") & (_folder(pairs["copy_of"]) == "train")]
     nearest = across.groupby(["class", "file"])["distance"].min()
     rows = {f"{limit:.3f}": nearest[nearest <= limit].groupby("class").size() for limit in limits}
-    table = pd.DataFrame.from_dict(rows, orient="index").reindex(columns=CLASSES).fillna(0).astype(int)
+    table = pd.DataFrame.from_dict(rows, orient="index").reindex(columns=CLASSES).fillna(0).astype("Int64")
+    table.loc["ciFAIR, by eye"] = [CIFAIR, pd.NA]
     return table.rename_axis("distance up to")
 
 

@@ -1,12 +1,16 @@
 """How the report says things that are not figures: its banner and its tables."""
 
+from pathlib import Path
+
 import pandas as pd
 from IPython.display import Markdown
 from pandas.io.formats.style import Styler
 
 from detector.budgets import BUDGETS, DEFAULT
 from detector.data import Dataset
+from detector.evaluation import RESULTS, records_table
 from detector.figures import label_figures, titled
+from detector.progress import InputError
 
 # test accuracy on CIFAKE as reported elsewhere, %; grade: 'read' in a results file or notebook, 'claim' otherwise
 LITERATURE = [
@@ -22,6 +26,41 @@ LITERATURE = [
 def figures_from_literature() -> pd.DataFrame:
     """Test accuracy on CIFAKE as others report it, with what it rests on."""
     return pd.DataFrame(LITERATURE, columns=["model", "accuracy (%)", "grade", "source"]).set_index("model")
+
+
+# what ships, by the stem of its file in models/
+SHIPPED = {"cnn": "from scratch", "transfer": "EfficientNet-Lite0 from ImageNet"}
+MARKS = ("<!-- records: written by `python -m detector evaluate` -->", "<!-- end of records -->")
+
+
+def shipped_table(path: Path = RESULTS) -> str:
+    """README's table of the shipped models, in Markdown, from the records."""
+    lines = [
+        "| model | official test | leak-free test | AUC, leak-free | photographs called FAKE, leak-free |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    official, leak_free = records_table("test", path), records_table("leak_free", path)
+    for model, words in SHIPPED.items():
+        both = [_with_interval(table.loc[(model, "accuracy")]) for table in (official, leak_free)]
+        auc, false = leak_free.loc[(model, "auc"), "value"], leak_free.loc[(model, "false_fake_rate"), "value"]
+        lines.append(f"| `{model}`, {words} | {both[0]} | {both[1]} | {auc:.4f} | {100 * false:.2f}% |")
+    counts = [int(table.loc[(model, "accuracy"), "n"]) for table in (official, leak_free)]
+    lines.append(f"| pictures | {counts[0]:,} | {counts[1]:,} | | |")
+    return "\n".join(lines)
+
+
+def _with_interval(row: pd.Series) -> str:
+    return f"{100 * row['value']:.2f}% ({100 * row['low']:.2f} – {100 * row['high']:.2f})"
+
+
+def write_shipped_table(page: Path, path: Path = RESULTS) -> None:
+    """Put `shipped_table` between the marks of a Markdown page. Raises InputError if the page has no marks."""
+    text = page.read_text(encoding="utf-8")
+    if not all(mark in text for mark in MARKS):
+        raise InputError(f"{page} has no place for the table of records, between {' and '.join(MARKS)}.")
+    before, rest = text.split(MARKS[0])
+    after = rest.split(MARKS[1])[1]
+    page.write_text(f"{before}{MARKS[0]}\n{shipped_table(path)}\n{MARKS[1]}{after}", encoding="utf-8")
 
 
 def banner(data: Dataset, budget: str) -> Markdown:
@@ -79,5 +118,5 @@ def reference_table(frame: pd.DataFrame, caption: str) -> Styler:
         shown = shown.drop(columns=["low", "high"])
         shown.insert(shown.columns.get_loc("value") + 1, "95% interval", interval)
     formats = {column: text for column, text in FORMATS.items() if column in shown.columns}
-    style = shown.style.set_caption(caption).format(formats, precision=4, thousands=",")
+    style = shown.style.set_caption(caption).format(formats, precision=4, thousands=",", na_rep="–")
     return style.set_table_styles(LEFT)
