@@ -27,6 +27,7 @@ from detector.audit_figures import class_grids
 from detector.leakage import alike_pairs, all_pictures, copies_table, find_copies, index_classes, planted_recall
 from detector.leakage import compare_leaks, cross_copies, leaks, leaks_by_distance, leaks_table
 from detector.audit_figures import copy_pairs, recall_dots
+from detector.presentation import near_copies_elsewhere
 
 # The data: what differs between the classes, and how far trivial cues go
 from detector.audit import colour_table, mean_pixels, mean_spectra, spectrum_differences, spectrum_table, subject_means
@@ -73,7 +74,8 @@ __all__ = [
     "CLASSES", "class_grids", "load_data", "some_of_each",
     # the data: copies
     "alike_pairs", "all_pictures", "compare_leaks", "copies_table", "copy_pairs", "cross_copies", "find_copies",
-    "index_classes", "leaks", "leaks_by_distance", "leaks_table", "planted_recall", "recall_dots",
+    "index_classes", "leaks", "leaks_by_distance", "leaks_table", "near_copies_elsewhere", "planted_recall",
+    "recall_dots",
     # the data: what differs, and how far trivial cues go
     "colour_distributions", "colour_table", "cue_dots", "cue_table", "mean_pictures", "mean_pixels", "mean_spectra",
     "sample_grid", "spectra", "spectra_2d", "spectrum_differences", "spectrum_heatmap", "spectrum_table",

@@ -38,12 +38,16 @@ def load_cifake_only() -> Dataset:
     return data
 
 
-def run_audit(_options: argparse.Namespace) -> None:
-    """Look for copies in CIFAKE and list them in data/: the split and the leak-free test follow these lists."""
+def run_audit(options: argparse.Namespace) -> None:
+    """Look for copies in CIFAKE and list those of the test folder in data/leaks.csv."""
     images = all_pictures(*load_folders())
     pairs = find_copies(images, index_classes(images))
-    for path, table in ((LEAKS, leaks(pairs)), (TRAIN_COPIES, train_copies(pairs))):
-        table.to_csv(path, index=False, lineterminator="\n")
+    lists = {LEAKS: leaks(pairs).drop(columns="class")}
+    if options.split:
+        lists[TRAIN_COPIES] = train_copies(pairs)
+    for path, table in lists.items():
+        table.to_csv(path.with_suffix(".part"), index=False, lineterminator="\n")
+        path.with_suffix(".part").replace(path)
         print(f"{path}: {len(table):,} rows")
     print(copies_table(pairs).to_string())
 
@@ -118,7 +122,12 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("--replace", action="store_true", help="for maintainers: replace the committed report")
     training = command(run_train, "train")
     training.add_argument("model", choices=list(NETWORKS))
-    command(run_audit, "audit")
+    audit = command(run_audit, "audit")
+    audit.add_argument(
+        "--split",
+        action="store_true",
+        help="for maintainers: also list the copies within train, which changes the split and outdates every model",
+    )
     command(run_evaluate, "evaluate")
     predict = command(run_predict, "predict")
     predict.add_argument("paths", nargs="+", type=Path, metavar="PATH")

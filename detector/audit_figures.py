@@ -71,7 +71,7 @@ def cue_dots(table: pd.DataFrame) -> Figure:
     axes[0, 0].text(50.3, len(rows) - 1, "chance", color="0.4", va="center")
     numbers = rows["features"].map(lambda count: f"{count} number" + "s" * (count > 1))
     axes[0, 0].set_yticks(range(len(rows)), rows.index + ", " + numbers)
-    axes[0, 0].set(xlabel="accuracy (%)", xlim=(49, 100))
+    axes[0, 0].set(xlabel="accuracy (%)", xlim=(100 * min(0.49, rows["low"].min()), 100))
     axes[0, 0].grid(axis="x", alpha=0.3)
     return figure
 
@@ -98,7 +98,7 @@ def mean_pictures(means: Mapping[str, torch.Tensor]) -> Figure:
 
 
 def spectra(table: pd.DataFrame) -> Figure:
-    """Mean radial power spectrum by class with the middle half of the pictures as a band.
+    """Median radial power spectrum by class with the middle half of the pictures as a band.
 
     `table` has columns frequency (cycles per pixel), class, low, median, high (dB).
     """

@@ -2,7 +2,7 @@
 
 Two stages. A short descriptor (8x8 colours, decorrelated) proposes each picture's nearest neighbours, for the picture
 as it is and for its mirror image; then every proposed pair is compared by its details, over shifts and zooms. What it
-finds and what it misses is measured by `detector.audit.planted_recall`.
+finds and what it misses is measured by `detector.leakage.planted_recall`.
 """
 
 import hashlib
@@ -20,13 +20,22 @@ from sklearn.decomposition import PCA
 
 from detector.progress import progress
 
-NEIGHBOURS = 4  # proposed for each picture, and as many for its mirror image
-PROPOSED = 0.6  # the least cosine of two descriptors that is looked at
+
+@dataclass(frozen=True)
+class Reach:
+    """How far a search looks: neighbours proposed for a picture (and for its mirror image), and their least cosine."""
+
+    neighbours: int
+    cosine: float
+
+
+QUICK = Reach(4, 0.6)
+WIDE = Reach(12, 0.4)  # for the test folder, whose copies must not be missed
 ZOOMED = 0.5  # the least correlation from which zooms are tried
 SHIFT = 4  # pixels by which the compared centre may move, along each axis
 ZOOMS = (1, 2, 3)  # pixels cut off each side before the rest is enlarged
 NEAR = 0.15  # the largest distance of a near-copy
-CHUNK = 1000  # pictures at a time
+CHUNK = 400  # pictures at a time
 
 
 @dataclass(frozen=True)
@@ -118,41 +127,46 @@ def _distances(queries: torch.Tensor, query: torch.Tensor, index: Index, rows: t
     return (1 - best).clamp(min=0)
 
 
-def _search(index: Index, queries: torch.Tensor, own: torch.Tensor, mirrored: bool) -> pd.DataFrame:
+def _search(index: Index, queries: torch.Tensor, own: torch.Tensor, mirrored: bool, reach: Reach) -> pd.DataFrame:
     """The near-copies of a few queries among their nearest neighbours, except those in the rows `own` (-1 for none)."""
     seen = queries.flip(3) if mirrored else queries
     cosines = describe(seen, index.pca) @ index.descriptors.T
     known = (own >= 0).nonzero()[:, 0]
     cosines[known, own[known]] = -1
-    cosine, rows = cosines.topk(min(NEIGHBOURS, len(index.pixels)), dim=1)
-    query, place = (cosine > PROPOSED).nonzero(as_tuple=True)
+    cosine, rows = cosines.topk(min(reach.neighbours, len(index.pixels)), dim=1)
+    query, place = (cosine > reach.cosine).nonzero(as_tuple=True)
     rows = rows[query, place]
     distance = _distances(seen, query, index, rows)
     found = pd.DataFrame({"query": query, "row": rows, "mirrored": mirrored, "distance": distance})
     return found[found["distance"] <= NEAR]
 
 
-def _searches(index: Index, queries: torch.Tensor, own: torch.Tensor) -> Iterator[pd.DataFrame]:
+def _searches(index: Index, queries: torch.Tensor, own: torch.Tensor, reach: Reach) -> Iterator[pd.DataFrame]:
     chunks = range(0, len(queries), CHUNK)
-    with progress(chunks, desc="looking for copies", unit="000 pictures", delay=2) as bar:
+    with progress(chunks, desc="looking for copies", unit=" chunks", delay=2) as bar:
         for start in bar:
             part = slice(start, start + CHUNK)
             for mirrored in (False, True):
-                found = _search(index, queries[part], own[part], mirrored)
+                found = _search(index, queries[part], own[part], mirrored, reach)
                 yield found.assign(query=found["query"] + start)
 
 
 @torch.inference_mode()
-def look_up(index: Index, queries: torch.Tensor, own: torch.Tensor | None = None) -> pd.DataFrame:
+def look_up(
+    index: Index, queries: torch.Tensor, own: torch.Tensor | None = None, *, reach: Reach = QUICK
+) -> pd.DataFrame:
     """The near-copies of each query in the index: columns query, row (int64), mirrored (bool), distance (0 to NEAR).
 
     Args:
         index: what is searched.
         queries: uint8 (Q, 3, 32, 32).
         own: int64 (Q,), the row of each query in the index, which is no copy of it; None where they are not in it.
+        reach: how far to look.
+
+    The distance of two pictures depends a little on which of them is the query: its centre is laid over the other.
     """
     own = torch.full((len(queries),), -1) if own is None else own
-    found = pd.concat(_searches(index, queries, own), ignore_index=True)
+    found = pd.concat(_searches(index, queries, own, reach), ignore_index=True)
     found = found.sort_values(["query", "row", "distance", "mirrored"])
     return found.drop_duplicates(["query", "row"], ignore_index=True)
 

@@ -4,6 +4,7 @@ Train, validation and calibration are cut from CIFAKE's train folder; its test f
 """
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from sklearn.model_selection import GroupShuffleSplit
 from detector import cifake, standin
 from detector.cifake import CIFAR10_CLASSES, CLASSES, DATA_DIR
 from detector.copies import linked_groups
+from detector.progress import InputError
 
 SPLITS = ("train", "validation", "calibration", "test")
 HELD_OUT = 10_000  # images of the train folder kept for validation and calibration, half for each
@@ -84,7 +86,7 @@ def load_data() -> Dataset:
         train_folder, test = load_folders()
     except ConnectionError as error:
         return _standin(f"{error}, nothing is cached, and CIFAKE_DIR is not set.")
-    train, validation, calibration = split(train_folder, pd.read_csv(TRAIN_COPIES))
+    train, validation, calibration = split(train_folder, _read_list(TRAIN_COPIES))
     note = "CIFAKE version 3, every file as published."
     return Dataset("CIFAKE", note, CIFAR10_CLASSES, train, validation, calibration, test)
 
@@ -125,9 +127,12 @@ def split(images: Images, pairs: pd.DataFrame) -> tuple[Images, Images, Images]:
     """CIFAKE's train folder as (train, validation, calibration): the rest, about 5,000 and 5,000.
 
     Pictures that `pairs` (columns file, copy_of) names as copies are kept together, and so are the copies of copies.
+
+    Raises InputError if it names a file that is not there.
     """
     row = pd.Series(np.arange(len(images)), index=images.files)
-    pairs = pairs[pairs[["file", "copy_of"]].isin(row.index).all(axis=1)]
+    if not pairs[["file", "copy_of"]].isin(row.index).all(axis=None):
+        raise InputError(f"{TRAIN_COPIES} names files that CIFAKE does not have: restore it from the repository.")
     groups = linked_groups(len(images), row[pairs["file"]].to_numpy(), row[pairs["copy_of"]].to_numpy())
     train, held_out = _group_split(groups, np.arange(len(images)), HELD_OUT / len(images))
     validation, calibration = _group_split(groups, held_out, 0.5)
@@ -136,7 +141,14 @@ def split(images: Images, pairs: pd.DataFrame) -> tuple[Images, Images, Images]:
 
 def leak_free_rows(files: np.ndarray) -> np.ndarray:
     """Which of some test files belong to the leak-free test, bool (N,): those that `data/leaks.csv` does not list."""
-    return ~np.isin(files, pd.read_csv(LEAKS)["file"])
+    return ~np.isin(files, _read_list(LEAKS)["file"])
+
+
+def _read_list(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path)
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is missing: restore it from the repository.") from error
 
 
 def _group_split(groups: np.ndarray, rows: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:

@@ -28,6 +28,15 @@ def figures_from_literature() -> pd.DataFrame:
     return pd.DataFrame(LITERATURE, columns=["model", "accuracy (%)", "grade", "source"]).set_index("model")
 
 
+NEAR_COPIES = [("ciFAIR, by eye", 286, 39, "Barz and Denzler 2020, arXiv 1902.00423")]
+
+
+def near_copies_elsewhere() -> pd.DataFrame:
+    """CIFAR-10 test pictures with a near-copy, as others count them."""
+    columns = ["list", "with one in train", "with one in test only", "source"]
+    return pd.DataFrame(NEAR_COPIES, columns=columns).set_index("list")
+
+
 # what ships, by the stem of its file in models/
 SHIPPED = {"cnn": "from scratch", "transfer": "EfficientNet-Lite0 from ImageNet"}
 MARKS = ("<!-- records: written by `python -m detector evaluate` -->", "<!-- end of records -->")

@@ -4,11 +4,13 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 from PIL import Image
 
 from detector import data
 from detector.data import Images, leak_free_rows, load_data, split
+from detector.progress import InputError
 from detector.standin import REGIONS, SIDES, decode
 
 
@@ -37,13 +39,18 @@ def test_copies_never_straddle_a_split(monkeypatch):
 def test_split_keeps_every_picture_once(monkeypatch):
     monkeypatch.setattr(data, "HELD_OUT", 100)
     pixels = noise(500)
-    parts = split(images_of(pixels), pd.DataFrame({"file": ["1", "absent"], "copy_of": ["2", "3"]}))
+    parts = split(images_of(pixels), pd.DataFrame({"file": ["1"], "copy_of": ["2"]}))
     files = np.concatenate([part.files for part in parts])
     assert sorted(files.astype(int)) == list(range(500))
     for part in parts:
         rows = torch.tensor(part.files.astype(int))
         assert torch.equal(part.pixels, pixels[rows])
         assert torch.equal(part.labels, rows % 2)
+
+
+def test_a_list_of_other_files_is_refused():
+    with pytest.raises(InputError, match="train_copies"):
+        split(images_of(noise(20)), pd.DataFrame({"file": ["1", "absent"], "copy_of": ["2", "3"]}))
 
 
 def test_leak_free_rows_leave_out_what_the_list_names(tmp_path, monkeypatch):
@@ -79,6 +86,10 @@ def test_standin_decoder_leaves_a_checkerboard():
 def test_cifake_folder_end_to_end(tiny_cifake, tmp_path, monkeypatch):
     monkeypatch.setenv("CIFAKE_DIR", str(tiny_cifake))
     monkeypatch.setattr(data, "HELD_OUT", 8)
+    monkeypatch.setattr(data, "TRAIN_COPIES", tmp_path / "train_copies.csv")
+    with pytest.raises(InputError, match="is missing"):
+        load_data()
+    data.TRAIN_COPIES.write_text("file,copy_of\n")
     monkeypatch.setattr(data.cifake.load_cifake, "__defaults__", (tmp_path / "cache.safetensors",))
     loaded = load_data()
     assert loaded.name == "CIFAKE"
