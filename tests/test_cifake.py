@@ -1,11 +1,13 @@
 """CIFAKE on the disk: what is missing, altered or stale is told or rebuilt, and never used."""
 
+import io
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.JpegImagePlugin import get_sampling
 from tqdm import tqdm
 
 from detector import cifake
@@ -150,3 +152,17 @@ def test_jpeg_round_trip_has_cifakes_settings(tmp_path, tiny_cifake):
     again = Image.open(tmp_path / "again.jpg")
     assert again.quantization == published.quantization
     assert np.array_equal(np.asarray(jpeg_round_trip(picture)), np.asarray(again))
+
+
+def test_no_codec_tells_the_classes_of_cifake(real_cifake):
+    """Every fifth file: JPEG, 32x32, RGB, 4:2:0, and the quantisation tables of our own encoder at quality 75."""
+    reference = io.BytesIO()
+    Image.new("RGB", (32, 32)).save(reference, "JPEG", **JPEG_SETTINGS)
+    with Image.open(reference) as image:
+        tables = image.quantization
+    root = cifake.find_cifake()
+    for name in (name for folder in cifake.FOLDERS for name in cifake.file_names(folder)[::5]):
+        with Image.open(root / name) as image:
+            assert (image.format, image.size, image.mode) == ("JPEG", (32, 32), "RGB"), name
+            assert get_sampling(image) == 2, name  # 4:2:0
+            assert image.quantization == tables, name
