@@ -20,7 +20,7 @@ TINY = {"train/REAL": (0, 2, 4), "train/FAKE": (1, 3, 4), "test/REAL": (0, 1, 4)
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch, tmp_path):
-    """No test reaches Kaggle, a person's CIFAKE or a person's checkpoints."""
+    """No test reaches Kaggle or a person's checkpoints; CIFAKE is read by those alone that ask for `real_cifake`."""
     monkeypatch.delenv("CIFAKE_DIR", raising=False)
     monkeypatch.setattr(cifake.kagglehub, "dataset_download", _unreachable)
     monkeypatch.setattr(training, "CHECKPOINTS", tmp_path / "checkpoints")
