@@ -3,7 +3,7 @@ PYTHON ?= python3
 BUDGET ?= standard
 BIN := .venv/bin
 
-.PHONY: report test lint demo render
+.PHONY: report test lint demo render bench ablation
 
 report: .venv/ready  ## execute the report into build/
 	$(BIN)/python -m detector report --budget $(BUDGET)
@@ -17,6 +17,12 @@ lint: .venv/ready  ## check the style
 
 demo: .venv/ready  ## serve the demo on localhost
 	$(BIN)/python -m detector demo
+
+bench: .venv/ready  ## measure every claim of speed on this machine
+	$(BIN)/python -m benchmarks.bench
+
+ablation: .venv/ready  ## what each part of the recipe buys, and what more pictures do
+	$(BIN)/python -m benchmarks.ablation
 
 render: .venv/ready  ## for maintainers: execute the report and replace the committed one
 	$(BIN)/python -m detector report --budget $(BUDGET) --replace

@@ -47,6 +47,10 @@ from detector.models import CNN, layer_table, size_table
 from detector.figures import architecture, histories
 from detector.training import train
 
+# What its training takes: longer runs, as data
+from detector.measured import over_seeds, seed_table, speed_table, training_runs
+from detector.training_figures import images_curve, part_dots
+
 # Transfer learning
 from detector.models import Transfer
 
@@ -86,6 +90,8 @@ __all__ = [
     "augment", "to_unit",
     # the CNN and its training
     "CNN", "architecture", "histories", "layer_table", "size_table", "train",
+    # what its training takes
+    "images_curve", "over_seeds", "part_dots", "seed_table", "speed_table", "training_runs",
     # transfer learning
     "Transfer",
     # evaluation

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from detector import demo, evaluation
-from detector.budgets import BUDGETS, DEFAULT, pick_budget
+from detector.budgets import BUDGETS, DEFAULT
 from detector.data import LEAKS, TRAIN_COPIES, Dataset, leak_free_rows, load_data, load_folders
 from detector.leakage import all_pictures, copies_table, find_copies, index_classes, leaks, train_copies
 from detector.models import CNN, MODELS_DIR, Transfer, load_model, save_model, shipped_models
@@ -19,7 +19,11 @@ from detector.progress import InputError
 from detector.report import NOTEBOOK, ROOT, make_report
 from detector.training import train
 
-NETWORKS = {"cnn": CNN, "transfer": lambda: Transfer(pretrained=True)}
+FULL = BUDGETS["full"]
+TRAININGS = {  # what ships: a network with fresh weights, and its recipe
+    "cnn": (lambda: CNN(**FULL.network), FULL.cnn),
+    "transfer": (lambda: Transfer(pretrained=True), FULL.transfer),
+}
 
 
 def run_report(options: argparse.Namespace) -> None:
@@ -53,13 +57,12 @@ def run_audit(options: argparse.Namespace) -> None:
 
 
 def run_train(options: argparse.Namespace) -> None:
-    """Train a shipped model on CIFAKE by its recipe of the budget 'full', and replace its weights."""
-    budget = pick_budget("full")
-    recipe = getattr(budget, options.model)
+    """Train a shipped model on CIFAKE by its recipe, and replace its weights."""
+    network, recipe = TRAININGS[options.model]
     data = load_cifake_only()
     torch.manual_seed(recipe.seed)
-    print(f"training {options.model}: {budget.cost}", file=sys.stderr)
-    model, history = train(NETWORKS[options.model](), data.train, data.validation, recipe, name=options.model)
+    print(f"training {options.model}: {FULL.cost}", file=sys.stderr)
+    model, history = train(network(), data.train, data.validation, recipe, name=options.model)
     path = MODELS_DIR / f"{options.model}.safetensors"
     save_model(model, path, recipe=asdict(recipe), data=f"{data.name}, {len(data.train):,} images")
     print(f"{history.to_string()}\n{path}")
@@ -121,7 +124,7 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("--budget", default=DEFAULT, help=f"one of {', '.join(BUDGETS)} (default: {DEFAULT})")
     report.add_argument("--replace", action="store_true", help="for maintainers: replace the committed report")
     training = command(run_train, "train")
-    training.add_argument("model", choices=list(NETWORKS))
+    training.add_argument("model", choices=list(TRAININGS))
     audit = command(run_audit, "audit")
     audit.add_argument(
         "--split",
@@ -146,7 +149,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\ninterrupted; what was trained until the last finished epoch is kept", file=sys.stderr)
+        print("\ninterrupted; what was trained until the last save is kept", file=sys.stderr)
         return 130
     return 0
 

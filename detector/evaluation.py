@@ -144,10 +144,16 @@ def record(model: str, set_: str, metrics: pd.DataFrame, path: Path = RESULTS) -
     path.write_text("[\n" + ",\n".join(json.dumps(row) for row in records) + "\n]\n")
 
 
-def note_first_look(weights: Path, set_: str, accuracy: float, ledger: Path = LEDGER) -> None:
-    """Add a line to the ledger where these very weights are scored for the first time on a set that chooses nothing."""
+def note_first_look(
+    weights: Path, set_: str, accuracy: float, *, name: str | None = None, ledger: Path = LEDGER
+) -> None:
+    """Add a line to the ledger where these very weights are scored for the first time on a set that chooses nothing.
+
+    They go by the `name`, or else by the stem of their file.
+    """
+    name = name or weights.stem
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
-    key = f"| {weights.stem} | `{digest}` | {set_} |"
+    key = f"| {name} | `{digest}` | {set_} |"
     if key not in ledger.read_text():
         with ledger.open("a") as file:
             file.write(f"| {date.today()} {key} {100 * accuracy:.2f} |\n")

@@ -89,8 +89,6 @@ def histories(histories: Mapping[str, pd.DataFrame]) -> Figure:
         axes[0, 1].plot(history.index, 100 * history["validation_accuracy"], color=color, marker="o", ms=4, label=name)
     axes[0, 0].set(xlabel="epoch", ylabel="cross-entropy (nats)")
     axes[0, 1].set(xlabel="epoch", ylabel="validation accuracy (%)")
-    for cell in axes[0]:
-        cell.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
     axes[0, 0].legend(frameon=False, fontsize=8)
     axes[0, 1].legend(frameon=False, fontsize=8, loc="lower right")
     return figure

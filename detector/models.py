@@ -45,7 +45,36 @@ class Residual(nn.Module):
         return F.relu(x + self.body(x))  # (B, width, H, W)
 
 
-class CNN(nn.Module):
+class Detector(nn.Module):
+    """What the detectors share: the logit is a linear reading of features of the pixels, over a temperature.
+
+    Args:
+        features: how many.
+        mirror: outside training the logit is the mean of the picture's and of its mirror image's, at twice the price.
+    """
+
+    def __init__(self, features: int, *, mirror: bool = False):
+        super().__init__()
+        self.mirror = mirror
+        self.head = nn.Linear(features, 1)
+        self.register_buffer("temperature", torch.ones(()))
+
+    def features(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Float32 pixels in [0, 1], (B, 3, 32, 32), to (B, features)."""
+        raise NotImplementedError
+
+    def read(self, features: torch.Tensor) -> torch.Tensor:
+        """(B, features) to logits (B,)."""
+        return self.head(features).squeeze(1) / self.temperature
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        logits = self.read(self.features(pixels))
+        if self.mirror and not self.training:
+            logits = (logits + self.read(self.features(pixels.flip(3)))) / 2
+        return logits
+
+
+class CNN(Detector):
     """A small residual network: a stem at full resolution, then stages that each halve it.
 
     The first convolutions see every pixel, unscaled: what betrays a generator is fine texture. The logit is a
@@ -54,27 +83,26 @@ class CNN(nn.Module):
     Args:
         widths: channels of each stage; multiples of 16 run fastest on a CPU.
         stem: channels of the first convolution.
+        mirror: judge the mirror image too.
     """
 
-    def __init__(self, *, widths: Sequence[int] = (32, 64, 128), stem: int = 32):
-        super().__init__()
-        self.config = {"widths": list(widths), "stem": stem}
+    def __init__(self, *, widths: Sequence[int] = (32, 64, 128), stem: int = 32, mirror: bool = False):
+        super().__init__(widths[-1], mirror=mirror)
+        self.config = {"widths": list(widths), "stem": stem, "mirror": mirror}
         self.stem = conv_block(3, stem)
         stages = [
             nn.Sequential(conv_block(inputs, outputs, pool=True), Residual(outputs))
             for inputs, outputs in pairwise((stem, *widths))
         ]
         self.stages = nn.Sequential(*stages)
-        self.head = nn.Linear(widths[-1], 1)
-        self.register_buffer("temperature", torch.ones(()))
 
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+    def features(self, pixels: torch.Tensor) -> torch.Tensor:
         x = self.stem((pixels - 0.5) * 4)  # (B, 3, 32, 32) -> (B, stem, 32, 32); 1/4 is about CIFAKE's deviation
         x = self.stages(x)  # (B, width, 4, 4)
-        return self.head(x.mean((2, 3))).squeeze(1) / self.temperature  # (B,)
+        return x.mean((2, 3))
 
 
-class Transfer(nn.Module):
+class Transfer(Detector):
     """A network that learnt ImageNet, with a new head: EfficientNet-Lite0 (Tan and Le 2019, arXiv 1905.11946).
 
     Its weights come with a package. Torchvision's ResNet-18 is the second choice, for machines with internet.
@@ -86,23 +114,18 @@ class Transfer(nn.Module):
     """
 
     def __init__(self, *, backbone: str = "efficientnet_lite0", size: int = 64, pretrained: bool = False):
-        super().__init__()
+        network, features, mean, std = BACKBONES[backbone](pretrained)
+        super().__init__(features)
         self.config = {"backbone": backbone, "size": size}
         self.size = size
-        self.backbone, features, mean, std = BACKBONES[backbone](pretrained)
+        self.backbone = network
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
-        self.head = nn.Linear(features, 1)
-        self.register_buffer("temperature", torch.ones(()))
 
     def features(self, pixels: torch.Tensor) -> torch.Tensor:
-        """The backbone's pooled features of float32 pixels in [0, 1]: (B, 3, 32, 32) -> (B, features)."""
         if self.size != pixels.shape[-1]:
             pixels = F.interpolate(pixels, size=(self.size, self.size), mode="bilinear")
         return self.backbone((pixels - self.mean) / self.std)
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self.head(self.features(pixels)).squeeze(1) / self.temperature  # (B,)
 
     def train(self, mode: bool = True) -> "Transfer":
         """Training mode, except that batch normalisation keeps ImageNet's statistics."""
@@ -111,6 +134,21 @@ class Transfer(nn.Module):
             if isinstance(module, nn.BatchNorm2d):
                 module.eval()
         return self
+
+
+class TwoTargets(nn.Module):
+    """A detector in training: beside its logit it learns to tell which subject of which class it sees."""
+
+    def __init__(self, detector: Detector, subjects: int):
+        super().__init__()
+        self.detector = detector
+        self.kinds = nn.Linear(detector.head.in_features, 2 * subjects)
+        nn.init.zeros_(self.kinds.weight)  # nothing is left to chance here: the recipe and the detector decide
+        nn.init.zeros_(self.kinds.bias)
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        features = self.detector.features(pixels)
+        return self.detector.read(features), self.kinds(features)  # (B,), (B, 2 subjects)
 
 
 def _efficientnet_lite0(pretrained: bool) -> tuple[nn.Module, int, list[float], list[float]]:
@@ -190,15 +228,18 @@ def shipped_models() -> dict[str, nn.Module]:
     return {path.stem: load_model(path) for path in sorted(MODELS_DIR.glob("*.safetensors"))}
 
 
-def layer_table(model: nn.Module) -> pd.DataFrame:
-    """Each convolution and linear layer with its output's shape, parameters and multiply-accumulates (MACs)."""
-    rows = []
+def layer_table(model: nn.Module, *, side: int = 32) -> pd.DataFrame:
+    """Each convolution and linear layer with its output's shape, parameters and multiply-accumulates (MACs).
+
+    The MACs are those of one picture, `side` pixels wide and high.
+    """
+    rows: dict[str, tuple] = {}
 
     def note(name):
         def hook(layer, _inputs, output):
-            macs = output[0].numel() * layer.weight[0].numel()
+            macs = output[0].numel() * layer.weight[0].numel() + (rows[name][-1] if name in rows else 0)
             shape = " × ".join(map(str, output.shape[1:]))
-            rows.append((name, type(layer).__name__, shape, sum(p.numel() for p in layer.parameters()), macs))
+            rows[name] = name, type(layer).__name__, shape, sum(p.numel() for p in layer.parameters()), macs
 
         return hook
 
@@ -207,11 +248,11 @@ def layer_table(model: nn.Module) -> pd.DataFrame:
     training = model.training
     model.eval()
     with torch.no_grad():
-        model(torch.zeros(1, 3, 32, 32, device=model.temperature.device))
+        model(torch.zeros(1, 3, side, side, device=next(model.parameters()).device))
     model.train(training)
     for hook in hooks:
         hook.remove()
-    return pd.DataFrame(rows, columns=["layer", "kind", "output", "parameters", "MACs"])
+    return pd.DataFrame(rows.values(), columns=["layer", "kind", "output", "parameters", "MACs"])
 
 
 def size_table(models: dict[str, nn.Module]) -> pd.DataFrame:

@@ -6,9 +6,11 @@ from torch import nn
 from detector.preprocessing import to_unit
 from detector.progress import progress
 
+BATCH = 250  # pictures at a time: their features fit into a CPU's cache, which 500 were measured not to
+
 
 @torch.inference_mode()
-def predict(model: nn.Module, pixels: torch.Tensor, *, batch_size: int = 500) -> torch.Tensor:
+def predict(model: nn.Module, pixels: torch.Tensor, *, batch_size: int = BATCH) -> torch.Tensor:
     """P(FAKE) of each picture: uint8 (N, 3, 32, 32) to float32 (N,) on the CPU, in the order given.
 
     Always in full float32, so that it does not depend on the batch size or the device (to 1e-5).

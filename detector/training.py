@@ -1,34 +1,35 @@
 """One loop for every network: a recipe in, the best weights by validation and the history out.
 
-AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) under a one-cycle rate (Smith and Topin 2018, arXiv 1708.07120),
-weights averaged over the steps (EMA), bfloat16 where the hardware multiplies it natively. After each epoch a
-checkpoint is written; a run that was interrupted goes on from it and ends where it would have ended.
+Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) for the kernels and AdamW (Loshchilov and Hutter 2019,
+arXiv 1711.05101) for the rest, under a one-cycle rate (Smith and Topin 2018, arXiv 1708.07120); what is seen in the
+picture as a second target; weights averaged over the steps (EMA); bfloat16 where the hardware multiplies it natively.
+After each round a checkpoint is written; a run that was interrupted goes on from it and ends where it would have ended.
 """
 
 import copy
 import hashlib
 import json
 import time
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict, dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
+from detector.checkpoints import CHECKPOINTS, Run, load_checkpoint, save_checkpoint
 from detector.data import Images
-from detector.models import MODELS_DIR
+from detector.models import Detector, TwoTargets
+from detector.optimization import ema, make_optimizers
 from detector.prediction import predict
 from detector.preprocessing import augment
 from detector.progress import InputError, progress
 
-CHECKPOINTS = MODELS_DIR / "checkpoints"
+UNKNOWN = -1  # the kind of a picture whose subject is not known
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,12 @@ class Recipe:
 
     Attributes:
         epochs: passes over the training images.
+        rounds: how often in an epoch the network is scored and saved.
         batch_size: images a step.
+        optimizer: of the kernels: 'muon', or 'adamw', which networks with depthwise convolutions need.
         learning_rate: the peak of the one-cycle schedule.
         weight_decay: decoupled decay of matrices and kernels; biases and normalisation are not decayed.
+        subjects: weight of the second target, the subject together with the class (cross-entropy); 0 for none.
         warmup: share of the steps in which the rate rises.
         ema: decay of the weights' running average, a step.
         shift: the augmentation's largest move, in pixels.
@@ -48,9 +52,12 @@ class Recipe:
     """
 
     epochs: int
+    rounds: int = 1
     batch_size: int = 256
-    learning_rate: float = 6e-3
+    optimizer: str = "muon"
+    learning_rate: float = 12e-3
     weight_decay: float = 0.05
+    subjects: float = 0.3
     warmup: float = 0.25
     ema: float = 0.99
     shift: int = 2
@@ -75,24 +82,13 @@ def fast_bfloat16(model: nn.Module, device: torch.device) -> bool:
     return device.type == "cpu" and not depthwise and bool(torch.cpu.get_capabilities().get("avx512_bf16"))
 
 
-@dataclass
-class _Run:
-    """All that changes while a network is trained: what a checkpoint holds."""
-
-    model: nn.Module
-    averaged: AveragedModel
-    optimizer: torch.optim.Optimizer
-    schedule: torch.optim.lr_scheduler.LRScheduler
-    history: list[dict] = field(default_factory=list)
-    best: dict[str, torch.Tensor] = field(default_factory=dict)
-
-
 def train(
-    model: nn.Module, train_set: Images, validation: Images, recipe: Recipe, *, name: str = "model"
-) -> tuple[nn.Module, pd.DataFrame]:
+    model: Detector, train_set: Images, validation: Images, recipe: Recipe, *, name: str = "model"
+) -> tuple[Detector, pd.DataFrame]:
     """A trained copy of `model`, with its best averaged weights by validation accuracy, and the history.
 
-    The history has a row an epoch: loss, validation_loss, validation_accuracy, images_per_second.
+    The history has a row a round: loss, validation_loss, validation_accuracy, images_per_second; its index is the
+    number of epochs until then.
     A checkpoint lies in `models/checkpoints/` under `name` and a digest of model, data and recipe, and is removed
     at the end. An interrupted call leaves it there, and the same call goes on from it.
 
@@ -104,25 +100,29 @@ def train(
         raise InputError(f"{len(train_set)} training images do not fill one batch of {recipe.batch_size}.")
     checkpoint = CHECKPOINTS / f"{name}-{_digest(model, train_set, validation, recipe)}.safetensors"
     device = pick_device()
-    run = _start(copy.deepcopy(model).to(device, memory_format=torch.channels_last), recipe, steps)
+    subjects = int(train_set.subjects.max()) + 1
+    run = _start(TwoTargets(copy.deepcopy(model), subjects).to(device), recipe, steps)
     if checkpoint.exists():
         load_checkpoint(run, checkpoint)
-    data = train_set.pixels.to(device), train_set.labels.to(device)
+    kinds = torch.where(train_set.subjects < 0, UNKNOWN, train_set.subjects + subjects * train_set.labels)
+    data = train_set.pixels.to(device), train_set.labels.to(device), kinds.to(device)
+    ends = [round(steps * end / recipe.rounds) for end in range(recipe.rounds * recipe.epochs + 1)]
     done = len(run.history)
-    with progress(total=recipe.epochs * steps, initial=done * steps, desc=f"training {name}", unit=" steps") as bar:
-        for epoch in range(done, recipe.epochs):
+    with progress(total=ends[-1], initial=ends[done], desc=f"training {name}", unit=" steps") as bar:
+        for first, last in pairwise(ends[done:]):
             started = time.perf_counter()
-            loss = _epoch(run, *data, recipe, epoch, bar)
-            seconds = time.perf_counter() - started
-            speed = {"images_per_second": steps * recipe.batch_size / seconds}
-            row = {"loss": loss, **_score(run.averaged.module, validation), **speed}
+            loss = _round(run, data, recipe, range(first, last), bar)
+            speed = (last - first) * recipe.batch_size / (time.perf_counter() - started)
+            row = {"loss": loss, **_score(run.averaged.module, validation), "images_per_second": speed}
             run.history.append(row)
             if row["validation_accuracy"] == max(past["validation_accuracy"] for past in run.history):
                 run.best = {key: tensor.detach().clone() for key, tensor in run.averaged.module.state_dict().items()}
             save_checkpoint(run, checkpoint)
-    run.model.load_state_dict(run.best)
+    trained = run.model.detector
+    trained.load_state_dict(run.best)
     checkpoint.unlink(missing_ok=True)
-    return run.model.cpu().eval(), pd.DataFrame(run.history, index=pd.RangeIndex(1, recipe.epochs + 1, name="epoch"))
+    epochs = pd.Index([end / steps for end in ends[1:]], name="epoch")
+    return trained.cpu().eval(), pd.DataFrame(run.history, index=epochs)
 
 
 def _draw(images: Images, recipe: Recipe) -> Images:
@@ -132,57 +132,62 @@ def _draw(images: Images, recipe: Recipe) -> Images:
     return images[np.random.default_rng(recipe.seed).choice(len(images), recipe.images, replace=False)]
 
 
-def _start(model: nn.Module, recipe: Recipe, steps: int) -> _Run:
-    matrices = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    vectors = [parameter for parameter in model.parameters() if parameter.ndim <= 1]  # biases and normalisation
-    groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer,
-        max_lr=recipe.learning_rate,
-        total_steps=steps * recipe.epochs,
-        pct_start=recipe.warmup,
-        div_factor=10,
-        final_div_factor=1000,
-        cycle_momentum=False,
-    )
-    return _Run(model, AveragedModel(model, avg_fn=_ema(recipe.ema), use_buffers=True), optimizer, schedule)
+def _start(model: TwoTargets, recipe: Recipe, steps: int) -> Run:
+    model = model.to(memory_format=torch.channels_last)
+    optimizers = make_optimizers(model, recipe.optimizer, recipe.learning_rate, recipe.weight_decay)
+    schedules = [
+        torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            max_lr=recipe.learning_rate,
+            total_steps=steps * recipe.epochs,
+            pct_start=recipe.warmup,
+            div_factor=10,
+            final_div_factor=1000,
+            cycle_momentum=False,
+        )
+        for optimizer in optimizers
+    ]
+    averaged = AveragedModel(model.detector, multi_avg_fn=ema(recipe.ema), use_buffers=True)
+    return Run(model, averaged, optimizers, schedules)
 
 
-def _ema(decay: float):
-    """An exponential moving average whose decay warms up, so that it is not held back by the first weights."""
-
-    def average(mean: torch.Tensor, value: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
-        if not mean.is_floating_point():  # batch normalisation's count of batches
-            return value
-        return mean.lerp(value, 1 - min(decay, (1 + int(count)) / (10 + int(count))))
-
-    return average
-
-
-def _epoch(run: _Run, pixels: torch.Tensor, labels: torch.Tensor, recipe: Recipe, epoch: int, bar: tqdm) -> float:
-    """One pass over the data in an order of its own, whole batches only; the mean loss."""
-    rng = torch.Generator(pixels.device).manual_seed(recipe.seed * 1000 + epoch)
-    order = torch.randperm(len(pixels), generator=rng, device=pixels.device)
-    batches = order[: len(order) // recipe.batch_size * recipe.batch_size].split(recipe.batch_size)
-    losses = torch.zeros(len(batches), device=pixels.device)
-    device = pixels.device.type
-    bfloat16 = fast_bfloat16(run.model, pixels.device)
+def _round(run: Run, data: tuple[torch.Tensor, ...], recipe: Recipe, steps: range, bar: tqdm) -> float:
+    """Some steps on pixels, labels and kinds, each epoch in an order of its own; the FAKE logit's mean loss."""
+    device, per_epoch = data[0].device, len(data[0]) // recipe.batch_size
+    rng = torch.Generator(device).manual_seed(recipe.seed * 1_000_003 + steps.start)
+    losses = torch.zeros(len(steps), device=device)
+    order = torch.empty(0)
     run.model.train()
-    for step, rows in enumerate(batches):
-        batch = augment(pixels[rows], rng, shift=recipe.shift)
-        with torch.autocast(device, torch.bfloat16, enabled=bfloat16):
-            logits = run.model(batch)
-        loss = F.binary_cross_entropy_with_logits(logits.float(), labels[rows].float())
-        run.optimizer.zero_grad()
-        loss.backward()
-        run.optimizer.step()
-        run.schedule.step()
-        run.averaged.update_parameters(run.model)
-        losses[step] = loss.detach()
+    for row, step in enumerate(steps):
+        epoch, place = divmod(step, per_epoch)
+        if row == 0 or place == 0:
+            shuffle = torch.Generator(device).manual_seed(recipe.seed * 1000 + epoch)
+            order = torch.randperm(len(data[0]), generator=shuffle, device=device)
+        rows = order[place * recipe.batch_size : (place + 1) * recipe.batch_size]
+        losses[row] = _step(run, *(part[rows] for part in data), recipe, rng)
         bar.update()
-    bar.set_postfix_str(f"epoch {epoch + 1}/{recipe.epochs}, loss {losses.mean():.3f}")
+    bar.set_postfix_str(f"{steps.stop / per_epoch:.3g} of {recipe.epochs} epochs, loss {losses.mean():.3f}")
     return float(losses.mean())
+
+
+def _step(
+    run: Run, pixels: torch.Tensor, labels: torch.Tensor, kinds: torch.Tensor, recipe: Recipe, rng: torch.Generator
+) -> torch.Tensor:
+    """One step on one batch; the FAKE logit's loss."""
+    batch = augment(pixels, rng, shift=recipe.shift)
+    with torch.autocast(batch.device.type, torch.bfloat16, enabled=fast_bfloat16(run.model, batch.device)):
+        logits, kind_logits = run.model(batch)
+    loss = F.binary_cross_entropy_with_logits(logits.float(), labels.float())
+    total = loss
+    if recipe.subjects and (kinds != UNKNOWN).any():
+        total = loss + recipe.subjects * F.cross_entropy(kind_logits.float(), kinds, ignore_index=UNKNOWN)
+    run.model.zero_grad()
+    total.backward()
+    for optimizer, schedule in zip(run.optimizers, run.schedules, strict=True):
+        optimizer.step()
+        schedule.step()
+    run.averaged.update_parameters(run.model.detector)
+    return loss.detach()
 
 
 def _score(model: nn.Module, validation: Images) -> dict[str, float]:
@@ -195,40 +200,6 @@ def _digest(model: nn.Module, train_set: Images, validation: Images, recipe: Rec
     """What a run is: its network with the first weights, the pictures it learns from and is chosen by, its recipe."""
     facts = [type(model).__name__, model.config, asdict(recipe), list(train_set.files), list(validation.files)]
     digest = hashlib.sha256(json.dumps(facts).encode())
-    for tensor in [*model.state_dict().values(), train_set.labels, validation.labels]:
+    for tensor in [*model.state_dict().values(), train_set.labels, train_set.subjects, validation.labels]:
         digest.update(tensor.cpu().numpy().tobytes())
     return digest.hexdigest()[:12]
-
-
-def save_checkpoint(run: _Run, path: Path) -> None:
-    """Write a run's state beside `path`, then rename: an interruption leaves the last whole checkpoint."""
-    parts = {"model": run.model.state_dict(), "averaged": run.averaged.state_dict(), "best": run.best}
-    optimizer, schedule = run.optimizer.state_dict(), run.schedule.state_dict()
-    parts |= {f"optimizer.{row}": state for row, state in optimizer["state"].items()}
-    tensors = {f"{part}/{key}": value.contiguous() for part, state in parts.items() for key, value in state.items()}
-    facts = {"groups": optimizer["param_groups"], "schedule": schedule, "history": run.history}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, path.with_suffix(".part"), {"facts": json.dumps(facts)})
-    path.with_suffix(".part").replace(path)
-
-
-def load_checkpoint(run: _Run, path: Path) -> None:
-    """Bring a fresh run to the state that `save_checkpoint` wrote.
-
-    Raises InputError if the file is not whole: then delete it.
-    """
-    try:
-        with safe_open(path, "pt") as file:
-            facts = json.loads(file.metadata()["facts"])
-            parts: dict[str, dict] = {}
-            for name in file.keys():  # noqa: SIM118 - not a dict
-                part, key = name.split("/", 1)
-                parts.setdefault(part, {})[key] = file.get_tensor(name)
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise InputError(f"the checkpoint {path} is not whole ({error}): delete it to train from the start.") from error
-    run.model.load_state_dict(parts["model"])
-    run.averaged.load_state_dict(parts["averaged"])
-    state = {int(part.split(".")[1]): tensors for part, tensors in parts.items() if part.startswith("optimizer.")}
-    run.optimizer.load_state_dict({"state": state, "param_groups": facts["groups"]})
-    run.schedule.load_state_dict(facts["schedule"])
-    run.history, run.best = facts["history"], parts["best"]

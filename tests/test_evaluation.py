@@ -152,7 +152,7 @@ def test_the_ledger_has_one_line_for_the_same_weights(tmp_path):
     ledger.write_text("")
     for content in (b"one", b"one", b"two"):
         weights.write_bytes(content)
-        evaluation.note_first_look(weights, "test", 0.98765, ledger)
+        evaluation.note_first_look(weights, "test", 0.98765, ledger=ledger)
     lines = ledger.read_text().splitlines()
     assert len(lines) == 2
     assert lines[0].endswith("| test | 98.77 |")

@@ -8,7 +8,7 @@ from efficientnet_lite_pytorch import EfficientNet
 from safetensors import safe_open
 
 from detector import models
-from detector.models import CNN, Transfer, layer_table, load_model, save_model
+from detector.models import CNN, Transfer, TwoTargets, layer_table, load_model, save_model
 from detector.prediction import predict
 from detector.preprocessing import to_unit
 from detector.progress import InputError
@@ -108,3 +108,26 @@ def test_layer_table_counts_by_hand():
     assert table.loc["stages.1.0.0", "MACs"] == 16 * 16 * 32 * 16 * 9  # before the pooling
     assert table.loc["head", "MACs"] == 32
     assert len(table) == 1 + 2 * 3 + 1
+
+
+def test_the_mirror_image_is_judged_too():
+    torch.manual_seed(0)
+    plain, both = CNN(widths=(16, 16), stem=16).eval(), CNN(widths=(16, 16), stem=16, mirror=True).eval()
+    both.load_state_dict(plain.state_dict())
+    pixels = torch.rand(4, 3, 32, 32)
+    torch.testing.assert_close(both(pixels), (plain(pixels) + plain(pixels.flip(3))) / 2)
+    torch.testing.assert_close(both(pixels), both(pixels.flip(3)))
+    torch.testing.assert_close(both.train()(pixels), plain.train()(pixels))  # training is not slowed down
+    assert layer_table(both)["MACs"].sum() == 2 * layer_table(plain)["MACs"].sum()
+    assert layer_table(both)["parameters"].equals(layer_table(plain)["parameters"])
+
+
+def test_two_targets_share_the_features():
+    torch.manual_seed(0)
+    model = TwoTargets(CNN(widths=(16, 16), stem=16), subjects=3)
+    pixels = torch.rand(4, 3, 32, 32)
+    logits, kinds = model.eval()(pixels)
+    torch.testing.assert_close(logits, model.detector(pixels))
+    assert kinds.shape == (4, 6)
+    (kinds * torch.arange(6)).sum().backward()
+    assert model.kinds.weight.grad.abs().sum() > 0

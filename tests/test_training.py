@@ -1,5 +1,7 @@
 """The loop: deterministic, resumable, and 'best' is the best."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 import torch
@@ -10,7 +12,7 @@ from detector.prediction import predict
 from detector.progress import InputError
 from detector.training import Recipe, train
 
-RECIPE = Recipe(epochs=3, batch_size=32, learning_rate=0.003)
+RECIPE = Recipe(epochs=3, batch_size=32)
 
 
 def fresh() -> CNN:
@@ -39,27 +41,28 @@ def test_same_seed_same_result(standin):
     pd.testing.assert_frame_equal(figures(first_history), figures(second_history))
 
 
-@pytest.mark.parametrize("stop", [0, 2])
-def test_interrupted_run_ends_where_it_would_have_ended(standin, monkeypatch, stop):
-    whole, whole_history = train(fresh(), *parts(standin), RECIPE)
-    run_epoch = training._epoch
+@pytest.mark.parametrize(("rounds", "stop"), [(1, 0), (1, 2), (3, 4)])
+def test_interrupted_run_ends_where_it_would_have_ended(standin, monkeypatch, rounds, stop):
+    recipe = replace(RECIPE, rounds=rounds)
+    whole, whole_history = train(fresh(), *parts(standin), recipe)
+    run_round = training._round
 
     def interrupt(run, *arguments):
-        loss = run_epoch(run, *arguments)
+        loss = run_round(run, *arguments)
         if len(run.history) == stop:  # in the midst of an epoch: its steps are lost
             raise KeyboardInterrupt
         return loss
 
-    monkeypatch.setattr(training, "_epoch", interrupt)
+    monkeypatch.setattr(training, "_round", interrupt)
     network = fresh()
     with pytest.raises(KeyboardInterrupt):
-        train(network, *parts(standin), RECIPE)
+        train(network, *parts(standin), recipe)
     epochs = []
     monkeypatch.setattr(
-        training, "_epoch", lambda run, *rest: (epochs.append(len(run.history)), run_epoch(run, *rest))[1]
+        training, "_round", lambda run, *rest: (epochs.append(len(run.history)), run_round(run, *rest))[1]
     )
-    resumed, resumed_history = train(network, *parts(standin), RECIPE)
-    assert epochs == list(range(stop, 3))
+    resumed, resumed_history = train(network, *parts(standin), recipe)
+    assert epochs == list(range(stop, 3 * rounds))
     assert all(
         torch.equal(a, b) for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True)
     )
@@ -123,3 +126,27 @@ def test_training_learns_the_standin(standin):
     model, _ = train(fresh(), standin.train[:1600], standin.validation[:200], Recipe(epochs=2, batch_size=32))
     right = ((predict(model, test.pixels) >= 0.5) == test.labels).double().mean()
     assert right > 0.9
+
+
+def test_rounds_cut_epochs_without_changing_their_order(standin, monkeypatch):
+    """Each epoch meets each picture once, however it is cut into rounds, and the index tells where a round ends."""
+    train_set, validation = parts(standin)
+    seen = []
+    monkeypatch.setattr(training, "augment", lambda pixels, rng, **kw: (seen.append(pixels), pixels / 255)[1])
+    _, history = train(fresh(), train_set, validation, replace(RECIPE, epochs=2, rounds=4))
+    assert history.index.tolist() == pytest.approx([0.2, 0.5, 0.8, 1, 1.2, 1.5, 1.8, 2])  # of 10 steps an epoch
+    first, second = torch.cat(seen).split(320)
+    for met in (first, second):
+        assert torch.equal(torch.unique(met, dim=0), torch.unique(train_set.pixels, dim=0))
+    assert not torch.equal(first, second)
+
+
+def test_unknown_subjects_teach_nothing_and_do_no_harm(standin):
+    """Pictures whose subject is not known train as if there were no second target."""
+    train_set, validation = parts(standin)
+    unknown = replace(train_set, subjects=torch.full_like(train_set.subjects, -1))
+    one, _ = train(fresh(), unknown, validation, RECIPE)
+    other, _ = train(fresh(), train_set, validation, replace(RECIPE, subjects=0.0))
+    third, _ = train(fresh(), train_set, validation, RECIPE)
+    assert same_weights(one, other)
+    assert not same_weights(one, third)

@@ -1,0 +1,49 @@
+"""What was measured in runs longer than the report's, or with the machine to themselves: benchmarks/*.csv, as data."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from detector.progress import InputError
+
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+
+
+def speed_table(path: Path = BENCHMARKS / "bench.csv") -> pd.DataFrame:
+    """What `make bench` measured: a row a measurement, with columns value, unit, how."""
+    return _read(path, "make bench").set_index("what")
+
+
+def training_runs(study: str, path: Path = BENCHMARKS / "ablation.csv") -> pd.DataFrame:
+    """The runs of one study of `make ablation`, 'part' or 'images': columns what, seed, accuracy (on validation)."""
+    runs = _read(path, "make ablation").query("study == @study").drop(columns="study").reset_index(drop=True)
+    return runs.astype({"what": int}) if study == "images" else runs
+
+
+def seed_table(path: Path = BENCHMARKS / "seeds.csv") -> pd.DataFrame:
+    """Accuracy (%) of the shipped recipes by seed, and their mean and deviation over seeds: a row each."""
+    columns = ["validation", "official test", "leak-free test"]
+    runs = (
+        _read(path, "python -m benchmarks.seeds")
+        .assign(seed=lambda rows: rows["seed"].astype(str))
+        .set_index(["model", "seed"])
+    )
+    runs = 100 * runs[columns]
+    summary = runs.groupby("model", sort=False).agg(["mean", "std"]).stack(level=1, future_stack=True)
+    summary = summary.rename(index={"std": "deviation"}, level=1)
+    return pd.concat([runs, summary.rename_axis(runs.index.names)]).sort_index(level="model", sort_remaining=False)
+
+
+def over_seeds(runs: pd.DataFrame) -> pd.DataFrame:
+    """Mean accuracy of each variant, its deviation over seeds, their number, and the difference from the first (%)."""
+    rows = 100 * runs.groupby("what", sort=False)["accuracy"].agg(["mean", "std"])
+    rows["seeds"] = runs.groupby("what", sort=False)["seed"].nunique()
+    rows["difference"] = rows["mean"] - rows["mean"].iloc[0]
+    return rows.rename(columns={"mean": "mean (%)", "std": "deviation", "difference": "against the first"})
+
+
+def _read(path: Path, command: str) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path)
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is missing: restore it from the repository, or make it by `{command}`.") from error

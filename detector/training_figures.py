@@ -1,0 +1,38 @@
+"""Figures on what training takes: data in, Figure out."""
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.figure import Figure
+
+from detector.figures import MODEL_COLORS, new_figure
+
+
+def part_dots(runs: pd.DataFrame) -> Figure:
+    """Validation accuracy of each variant of a recipe: a dot a seed, a bar their mean; `runs` by `training_runs`."""
+    names = list(runs["what"].unique())[::-1]  # the first at the top
+    figure, axes = new_figure("What each part of the recipe buys, in one pass over the pictures", size=(8, 3.2))
+    cell = axes[0, 0]
+    for place, name in enumerate(names):
+        accuracy = 100 * runs.loc[runs["what"] == name, "accuracy"]
+        cell.plot(accuracy, [place] * len(accuracy), "o", ms=5, color=MODEL_COLORS[0], alpha=0.6)
+        cell.plot([accuracy.mean()] * 2, [place - 0.3, place + 0.3], color="black")
+    cell.set_yticks(range(len(names)), names)
+    cell.set(xlabel="validation accuracy (%), a dot a seed, a bar their mean")
+    cell.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def images_curve(runs: pd.DataFrame) -> Figure:
+    """Validation error against the number of training pictures, at the same number of steps; a dot a seed."""
+    figure, axes = new_figure("More pictures: validation error after the same number of steps", size=(8, 3.4))
+    cell = axes[0, 0]
+    errors = 100 * (1 - runs.groupby("what")["accuracy"].mean())
+    cell.plot(runs["what"], 100 * (1 - runs["accuracy"]), "o", ms=5, color=MODEL_COLORS[0], alpha=0.6)
+    cell.plot(errors.index, errors, color="black", lw=1)
+    cell.set(xscale="log", yscale="log", xlabel="training pictures", ylabel="validation error (%)")
+    cell.set_xticks(errors.index, [f"{count:,}" for count in errors.index])
+    cell.yaxis.set_major_formatter(mpl.ticker.ScalarFormatter())
+    cell.yaxis.set_minor_formatter(mpl.ticker.ScalarFormatter())
+    cell.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+    cell.grid(alpha=0.3, which="both")
+    return figure

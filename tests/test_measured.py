@@ -1,0 +1,45 @@
+"""What was measured in longer runs: read rightly, and worth what the report says of it."""
+
+import pandas as pd
+import pytest
+
+from detector.measured import over_seeds, seed_table, speed_table, training_runs
+from detector.progress import InputError
+
+
+def test_over_seeds_by_hand():
+    runs = pd.DataFrame(
+        {"what": ["a", "b", "a", "b"], "seed": [0, 0, 1, 1], "accuracy": [0.96, 0.90, 0.98, 0.94]},
+    )
+    rows = over_seeds(runs)
+    assert rows["mean (%)"].tolist() == pytest.approx([97, 92])
+    assert rows["deviation"].tolist() == pytest.approx([2**0.5, 8**0.5])
+    assert rows["against the first"].tolist() == pytest.approx([0, -5])
+    assert rows["seeds"].tolist() == [2, 2]
+
+
+def test_seed_table_by_hand(tmp_path):
+    path = tmp_path / "seeds.csv"
+    scores = {"validation": [0.98, 0.96], "official test": [0.97, 0.97], "leak-free test": [0.9, 0.8]}
+    pd.DataFrame({"model": "cnn", "seed": [0, 1], **scores}).to_csv(path, index=False)
+    table = seed_table(path)
+    assert table.index.tolist() == [("cnn", "0"), ("cnn", "1"), ("cnn", "mean"), ("cnn", "deviation")]
+    assert table.loc[("cnn", "mean")].tolist() == pytest.approx([97, 97, 85])
+    assert table.loc[("cnn", "deviation"), "official test"] == pytest.approx(0)
+
+
+@pytest.mark.parametrize("read", [speed_table, lambda path: training_runs("part", path), seed_table])
+def test_a_missing_file_is_told(tmp_path, read):
+    with pytest.raises(InputError, match=r"none\.csv is missing"):
+        read(tmp_path / "none.csv")
+
+
+def test_the_fastest_recipe_reaches_96_percent_in_the_mean_of_five_seeds():
+    table = speed_table()
+    assert table.loc["to 96%: validation accuracy, mean", "value"] > 96
+    assert table.loc["to 96%: validation accuracy, mean", "how"].startswith("5 seeds")
+
+
+def test_every_variant_ran_with_three_seeds():
+    for study in ("part", "images"):
+        assert (over_seeds(training_runs(study))["seeds"] >= 3).all()

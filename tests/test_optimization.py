@@ -1,0 +1,65 @@
+"""Muon on convolution kernels, who is trained by what, and the average of the weights."""
+
+import pytest
+import torch
+from torch import nn
+
+from detector.models import CNN, TwoTargets
+from detector.optimization import Muon, ema, make_optimizers
+
+
+def kernel(outputs: int, inputs: int, side: int) -> nn.Parameter:
+    torch.manual_seed(0)
+    return nn.Parameter(torch.randn(outputs, inputs, side, side).contiguous(memory_format=torch.channels_last))
+
+
+def test_the_kernel_itself_moves():
+    one = kernel(16, 16, 3)
+    before = one.detach().clone()
+    muon = Muon([one], lr=0.01, weight_decay=0.0)
+    one.grad = torch.randn_like(one)
+    muon.step()
+    assert not torch.equal(one, before)
+
+
+@pytest.mark.parametrize("shape", [(16, 8, 3), (16, 16, 1), (8, 64, 2)])
+def test_a_step_is_nearly_orthogonal(shape):
+    """All singular values of the update lie near one another, whatever those of the gradient (Jordan et al. 2024)."""
+    one = kernel(*shape)
+    before = one.detach().clone()
+    muon = Muon([one], lr=0.01, weight_decay=0.0, momentum=0.0, nesterov=False)
+    one.grad = torch.randn_like(one) * torch.logspace(0, 2, shape[0]).view(-1, 1, 1, 1)  # badly scaled rows
+    muon.step()
+    update = torch.linalg.svdvals((one.detach() - before).flatten(1))
+    gradient = torch.linalg.svdvals(one.grad.flatten(1))
+    assert gradient.max() / gradient.min() > 10
+    assert update.max() / update.min() < 3
+    assert update.mean() == pytest.approx(0.01 * 0.2 * max(shape[0], one[0].numel()) ** 0.5, rel=0.25)
+
+
+def test_every_parameter_has_one_optimizer_and_the_stem_is_not_muons():
+    model = TwoTargets(CNN(widths=(16, 16), stem=16), subjects=3).to(memory_format=torch.channels_last)
+    adamw, muon = make_optimizers(model, "muon", 0.01, 0.1)
+    by_adamw = {p.data_ptr() for group in adamw.param_groups for p in group["params"]}
+    by_muon = {p.data_ptr() for group in muon.param_groups for p in group["params"]}
+    assert by_adamw | by_muon == {p.data_ptr() for p in model.parameters()}
+    assert not by_adamw & by_muon
+    assert by_muon == {p.data_ptr() for p in model.detector.stages.parameters() if p.ndim == 4}
+
+
+def test_vectors_are_not_decayed():
+    matrices, vectors = make_optimizers(TwoTargets(CNN(widths=(16,), stem=16), 3), "adamw", 0.01, 0.1)[0].param_groups
+    assert matrices["weight_decay"] == 0.1
+    assert vectors["weight_decay"] == 0.0
+    assert {p.ndim for p in vectors["params"]} == {1}
+
+
+def test_the_average_warms_up_and_counts_are_copied():
+    means, values = [torch.zeros(2)], [torch.ones(2)]
+    ema(0.99)(means, values, torch.tensor(0))
+    assert torch.allclose(means[0], torch.full((2,), 0.9))  # 1 - 1/10
+    ema(0.99)(means, values, torch.tensor(100_000))
+    assert torch.allclose(means[0], torch.full((2,), 0.901))
+    counts = [torch.tensor([1])]
+    ema(0.99)(counts, [torch.tensor([7])], torch.tensor(5))
+    assert counts[0].item() == 7
