@@ -25,7 +25,7 @@ PARTS = {
     "no averaging of the weights": replace(FASTEST, ema=0.0),
     "no moves": replace(FASTEST, shift=0),
 }
-REPEATS = (2, 4, 8, 16)  # passes over as many fewer pictures: the number of steps stays
+REPEATS = (4, 16)
 
 
 def variants(images: int) -> list[tuple[str, str, Recipe]]:

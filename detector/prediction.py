@@ -6,7 +6,7 @@ from torch import nn
 from detector.preprocessing import to_unit
 from detector.progress import progress
 
-BATCH = 250  # pictures at a time: their features fit into a CPU's cache, which 500 were measured not to
+BATCH = 125  # pictures at a time: their features fit into a CPU's cache, which those of 500 were measured not to
 
 
 @torch.inference_mode()

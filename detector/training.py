@@ -154,15 +154,16 @@ def _start(model: TwoTargets, recipe: Recipe, steps: int) -> Run:
 def _round(run: Run, data: tuple[torch.Tensor, ...], recipe: Recipe, steps: range, bar: tqdm) -> float:
     """Some steps on pixels, labels and kinds, each epoch in an order of its own; the FAKE logit's mean loss."""
     device, per_epoch = data[0].device, len(data[0]) // recipe.batch_size
-    rng = torch.Generator(device).manual_seed(recipe.seed * 1_000_003 + steps.start)
+    rng, order = torch.Generator(device), torch.empty(0)
     losses = torch.zeros(len(steps), device=device)
-    order = torch.empty(0)
     run.model.train()
     for row, step in enumerate(steps):
         epoch, place = divmod(step, per_epoch)
         if row == 0 or place == 0:
-            shuffle = torch.Generator(device).manual_seed(recipe.seed * 1000 + epoch)
-            order = torch.randperm(len(data[0]), generator=shuffle, device=device)
+            rng.manual_seed(recipe.seed * 1000 + epoch)
+            order = torch.randperm(len(data[0]), generator=rng, device=device)
+        if row == 0 and place > 0:  # a round within an epoch: not again the moves that the epoch began with
+            rng.manual_seed(recipe.seed * 1000 + epoch + 1_000_000 * place)
         rows = order[place * recipe.batch_size : (place + 1) * recipe.batch_size]
         losses[row] = _step(run, *(part[rows] for part in data), recipe, rng)
         bar.update()
