@@ -48,7 +48,7 @@ from detector.figures import architecture, histories
 from detector.training import train
 
 # What its training takes: longer runs, as data
-from detector.measured import over_seeds, seed_table, speed_table, training_runs
+from detector.measured import over_seeds, speed_table, training_runs
 from detector.training_figures import images_curve, part_dots
 
 # Transfer learning
@@ -91,7 +91,7 @@ __all__ = [
     # the CNN and its training
     "CNN", "architecture", "histories", "layer_table", "size_table", "train",
     # what its training takes
-    "images_curve", "over_seeds", "part_dots", "seed_table", "speed_table", "training_runs",
+    "images_curve", "over_seeds", "part_dots", "speed_table", "training_runs",
     # transfer learning
     "Transfer",
     # evaluation

@@ -14,6 +14,7 @@ from torch import nn
 
 from detector.data import Images, leak_free_rows, load_data
 from detector.evaluation import evaluate, note_first_look
+from detector.measured import seed_table
 from detector.models import load_model
 from detector.prediction import predict
 
@@ -47,7 +48,7 @@ def main(name: str, paths: list[str]) -> None:
     if TABLE.exists():
         rows = pd.concat([pd.read_csv(TABLE).query("model != @name"), rows])
     rows.to_csv(TABLE, index=False, float_format="%.6f")
-    print(rows.to_string(index=False))
+    print(seed_table().to_string())
 
 
 if __name__ == "__main__":

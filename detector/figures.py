@@ -43,12 +43,20 @@ def titled(text: str) -> str:
 
 
 def new_figure(
-    title: str, rows: int = 1, columns: int = 1, size: tuple[float, float] = (8, 4)
+    title: str,
+    rows: int = 1,
+    columns: int = 1,
+    size: tuple[float, float] = (8, 4),
+    *,
+    of_record: bool = False,
 ) -> tuple[Figure, np.ndarray]:
-    """A titled figure and its axes (rows, columns), kept out of pyplot's hands so that it is shown only once."""
+    """A titled figure and its axes (rows, columns), kept out of pyplot's hands so that it is shown only once.
+
+    One of record shows what was measured before, whatever data this run is on, and is not labelled with that data.
+    """
     with mpl.rc_context(STYLE):
         figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
-        figure.suptitle(titled(title), x=0.01, ha="left", fontsize=12, fontweight="bold")
+        figure.suptitle(title if of_record else titled(title), x=0.01, ha="left", fontsize=12, fontweight="bold")
     plt.close(figure)
     return figure, axes
 

@@ -39,7 +39,7 @@ def over_seeds(runs: pd.DataFrame) -> pd.DataFrame:
     rows = 100 * runs.groupby("what", sort=False)["accuracy"].agg(["mean", "std"])
     rows["seeds"] = runs.groupby("what", sort=False)["seed"].nunique()
     rows["difference"] = rows["mean"] - rows["mean"].iloc[0]
-    return rows.rename(columns={"mean": "mean (%)", "std": "deviation", "difference": "against the first"})
+    return rows.rename(columns={"mean": "mean (%)", "std": "deviation over seeds", "difference": "against the first"})
 
 
 def _read(path: Path, command: str) -> pd.DataFrame:

@@ -91,7 +91,16 @@ def banner(data: Dataset, budget: str) -> Markdown:
     return Markdown(f"> {data.note} Budget '{budget}'.")
 
 
+def _number(value: float | str) -> str:
+    """Whole above a thousand, else four digits; a text as it is."""
+    return value if isinstance(value, str) else f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+
+
 FORMATS = {
+    "value": _number,
+    "mean (%)": "{:.2f}",
+    "deviation over seeds": "{:.2f}",
+    "against the first": "{:+.2f}",
     "accuracy (%)": "{:.2f}",
     "loss": "{:.4f}",
     "validation_loss": "{:.4f}",

@@ -10,7 +10,9 @@ from detector.figures import MODEL_COLORS, new_figure
 def part_dots(runs: pd.DataFrame) -> Figure:
     """Validation accuracy of each variant of a recipe: a dot a seed, a bar their mean; `runs` by `training_runs`."""
     names = list(runs["what"].unique())[::-1]  # the first at the top
-    figure, axes = new_figure("What each part of the recipe buys, in one pass over the pictures", size=(8, 3.2))
+    figure, axes = new_figure(
+        "What each part of the recipe buys, in one pass over the pictures", size=(8, 3.2), of_record=True
+    )
     cell = axes[0, 0]
     for place, name in enumerate(names):
         accuracy = 100 * runs.loc[runs["what"] == name, "accuracy"]
@@ -24,7 +26,9 @@ def part_dots(runs: pd.DataFrame) -> Figure:
 
 def images_curve(runs: pd.DataFrame) -> Figure:
     """Validation error against the number of training pictures, at the same number of steps; a dot a seed."""
-    figure, axes = new_figure("More pictures: validation error after the same number of steps", size=(8, 3.4))
+    figure, axes = new_figure(
+        "More pictures: validation error after the same number of steps", size=(8, 3.4), of_record=True
+    )
     cell = axes[0, 0]
     errors = 100 * (1 - runs.groupby("what")["accuracy"].mean())
     cell.plot(runs["what"], 100 * (1 - runs["accuracy"]), "o", ms=5, color=MODEL_COLORS[0], alpha=0.6)

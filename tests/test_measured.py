@@ -13,7 +13,7 @@ def test_over_seeds_by_hand():
     )
     rows = over_seeds(runs)
     assert rows["mean (%)"].tolist() == pytest.approx([97, 92])
-    assert rows["deviation"].tolist() == pytest.approx([2**0.5, 8**0.5])
+    assert rows["deviation over seeds"].tolist() == pytest.approx([2**0.5, 8**0.5])
     assert rows["against the first"].tolist() == pytest.approx([0, -5])
     assert rows["seeds"].tolist() == [2, 2]
 
