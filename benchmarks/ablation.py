@@ -12,6 +12,7 @@ import torch
 
 from detector.budgets import FASTEST
 from detector.data import Dataset, load_data
+from detector.measured import over_seeds, training_runs
 from detector.models import CNN
 from detector.training import Recipe, train
 
@@ -56,8 +57,8 @@ def main() -> None:
                     known[seeded] = run(data, seeded, f"{what}, seed {seed}")
                 rows.append({"study": study, "what": what, "seed": seed, "accuracy": round(known[seeded], 6)})
                 pd.DataFrame(rows).to_csv(RUNS, index=False)
-    table = pd.DataFrame(rows).groupby(["study", "what"], sort=False)["accuracy"].agg(["mean", "std", "count"])
-    print(table.to_string())
+    for study in ("part", "images"):
+        print(over_seeds(training_runs(study)).to_string())
 
 
 if __name__ == "__main__":

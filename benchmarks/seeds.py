@@ -12,7 +12,7 @@ import pandas as pd
 from safetensors import safe_open
 from torch import nn
 
-from detector.data import Images, leak_free_rows, load_data
+from detector.data import Dataset, Images, leak_free_rows, load_data
 from detector.evaluation import evaluate, note_first_look
 from detector.measured import seed_table
 from detector.models import load_model
@@ -26,9 +26,9 @@ def accuracy(model: nn.Module, images: Images) -> float:
     return evaluate(predict(model, images.pixels), images.labels).loc["accuracy", "value"]
 
 
-def score(name: str, path: Path) -> dict:
+def score(name: str, path: Path, data: Dataset) -> dict:
     """One model's accuracy on validation, the test folder, and its leak-free part."""
-    data, model = load_data(), load_model(path)
+    model = load_model(path)
     with safe_open(path, "pt") as file:
         seed = json.loads(file.metadata()["recipe"])["seed"]
     row = {
@@ -44,7 +44,8 @@ def score(name: str, path: Path) -> dict:
 
 def main(name: str, paths: list[str]) -> None:
     """Score, replace the rows of this model, and print them."""
-    rows = pd.DataFrame([score(name, Path(path)) for path in paths])
+    data = load_data()
+    rows = pd.DataFrame([score(name, Path(path), data) for path in paths])
     if TABLE.exists():
         rows = pd.concat([pd.read_csv(TABLE).query("model != @name"), rows])
     rows.to_csv(TABLE, index=False, float_format="%.6f")
