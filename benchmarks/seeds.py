@@ -1,11 +1,14 @@
-"""Score frozen models of several seeds: `python -m benchmarks.seeds NAME WEIGHTS...`, a row each in seeds.csv.
+"""Train a shipped recipe with several seeds and score them: `python -m benchmarks.seeds NAME SEED...`.
 
-The first scoring of each on the test folder is a line in TEST_LEDGER.md. The weights that do best on validation are
-the ones that ship, as models/NAME.safetensors; the others are not kept.
+Each seed is a row of seeds.csv as soon as it is scored, and its first scoring on the test folder a line in
+TEST_LEDGER.md. The weights that do best on validation become models/NAME.safetensors. All of them stay in
+build/seeds/, which is not committed; a seed whose weights lie there, or ship, is not trained again.
 """
 
+import argparse
 import json
-import sys
+import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
@@ -15,10 +18,30 @@ from torch import nn
 from detector.data import Dataset, Images, leak_free_rows, load_data
 from detector.evaluation import evaluate, note_first_look
 from detector.measured import seed_table
-from detector.models import load_model
+from detector.models import MODELS_DIR, load_model
 from detector.prediction import predict
+from detector.shipping import TRAININGS, train_shipped
 
 TABLE = Path(__file__).with_name("seeds.csv")
+WEIGHTS = MODELS_DIR.parent / "build" / "seeds"
+
+
+def weights_of(name: str, seed: int, data: Dataset) -> Path:
+    """The weights of a seed: from an earlier call, or those that ship, or trained now."""
+    path, shipped = WEIGHTS / f"{name}-{seed}.safetensors", MODELS_DIR / f"{name}.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    recipe = asdict(replace(TRAININGS[name][1], seed=seed))
+    if not path.exists() and shipped.exists() and recipe_of(shipped) == recipe:
+        shutil.copyfile(shipped, path)
+    if not path.exists():
+        train_shipped(name, data, path, seed=seed)
+    return path
+
+
+def recipe_of(path: Path) -> dict:
+    """The recipe that a file of weights was made by, as it says itself."""
+    with safe_open(path, "pt") as file:
+        return json.loads(file.metadata()["recipe"])
 
 
 def accuracy(model: nn.Module, images: Images) -> float:
@@ -26,11 +49,9 @@ def accuracy(model: nn.Module, images: Images) -> float:
     return evaluate(predict(model, images.pixels), images.labels).loc["accuracy", "value"]
 
 
-def score(name: str, path: Path, data: Dataset) -> dict:
+def score(name: str, seed: int, path: Path, data: Dataset) -> dict:
     """One model's accuracy on validation, the test folder, and its leak-free part."""
     model = load_model(path)
-    with safe_open(path, "pt") as file:
-        seed = json.loads(file.metadata()["recipe"])["seed"]
     row = {
         "model": name,
         "seed": seed,
@@ -42,15 +63,30 @@ def score(name: str, path: Path, data: Dataset) -> dict:
     return row
 
 
-def main(name: str, paths: list[str]) -> None:
-    """Score, replace the rows of this model, and print them."""
-    data = load_data()
-    rows = pd.DataFrame([score(name, Path(path), data) for path in paths])
+def keep(row: dict) -> pd.DataFrame:
+    """Put a row into the table, in place of what stood there for its model and seed; the table."""
+    rows = pd.DataFrame([row])
     if TABLE.exists():
-        rows = pd.concat([pd.read_csv(TABLE).query("model != @name"), rows])
+        others = pd.read_csv(TABLE)
+        same = (others["model"] == row["model"]) & (others["seed"] == row["seed"])
+        rows = pd.concat([others[~same], rows]).sort_values(["model", "seed"])
     rows.to_csv(TABLE, index=False, float_format="%.6f")
-    print(seed_table().to_string())
+    return rows
+
+
+def main() -> None:
+    """Train what is missing, score, ship the best on validation, and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.seeds", description=__doc__.splitlines()[0])
+    parser.add_argument("name", choices=list(TRAININGS))
+    parser.add_argument("seeds", nargs="+", type=int, metavar="SEED")
+    options = parser.parse_args()
+    data = load_data()
+    for seed in options.seeds:
+        rows = keep(score(options.name, seed, weights_of(options.name, seed, data), data))
+    best = rows[rows["model"] == options.name].set_index("seed")["validation"].idxmax()
+    shutil.copyfile(weights_of(options.name, best, data), MODELS_DIR / f"{options.name}.safetensors")
+    print(f"{seed_table().to_string()}\nships: seed {best} of {options.name}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])
+    main()

@@ -2,28 +2,19 @@
 
 import argparse
 import sys
-from dataclasses import asdict
 from pathlib import Path
-
-import torch
 
 from detector import demo, evaluation
 from detector.budgets import BUDGETS, DEFAULT
 from detector.data import LEAKS, TRAIN_COPIES, Dataset, leak_free_rows, load_data, load_folders
 from detector.leakage import all_pictures, copies_table, find_copies, index_classes, leaks, train_copies
-from detector.models import CNN, MODELS_DIR, Transfer, load_model, save_model, shipped_models
+from detector.models import MODELS_DIR, load_model, shipped_models
 from detector.pictures import open_picture
 from detector.prediction import predict
 from detector.presentation import write_shipped_table
 from detector.progress import InputError
 from detector.report import NOTEBOOK, ROOT, make_report
-from detector.training import train
-
-FULL = BUDGETS["full"]
-TRAININGS = {  # what ships: a network with fresh weights, and its recipe
-    "cnn": (lambda: CNN(**FULL.network), FULL.cnn),
-    "transfer": (lambda: Transfer(pretrained=True), FULL.transfer),
-}
+from detector.shipping import TRAININGS, train_shipped
 
 
 def run_report(options: argparse.Namespace) -> None:
@@ -58,13 +49,8 @@ def run_audit(options: argparse.Namespace) -> None:
 
 def run_train(options: argparse.Namespace) -> None:
     """Train a shipped model on CIFAKE by its recipe, and replace its weights."""
-    network, recipe = TRAININGS[options.model]
-    data = load_cifake_only()
-    torch.manual_seed(recipe.seed)
-    print(f"training {options.model}: {FULL.cost}", file=sys.stderr)
-    model, history = train(network(), data.train, data.validation, recipe, name=options.model)
-    path = MODELS_DIR / f"{options.model}.safetensors"
-    save_model(model, path, recipe=asdict(recipe), data=f"{data.name}, {len(data.train):,} images")
+    data, path = load_cifake_only(), MODELS_DIR / f"{options.model}.safetensors"
+    history = train_shipped(options.model, data, path)
     print(f"{history.to_string()}\n{path}")
 
 

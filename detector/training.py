@@ -2,14 +2,16 @@
 
 Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) for the kernels and AdamW (Loshchilov and Hutter 2019,
 arXiv 1711.05101) for the rest, under a one-cycle rate (Smith and Topin 2018, arXiv 1708.07120); what is seen in the
-picture as a second target; weights averaged over the steps (EMA); bfloat16 where the hardware multiplies it natively.
+picture as a second target; weights averaged over the steps (EMA); bfloat16 where that is measured to be faster.
 After each round a checkpoint is written; a run that was interrupted goes on from it and ends where it would have ended.
 """
 
 import copy
+import functools
 import hashlib
 import json
 import time
+import timeit
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 
@@ -73,13 +75,26 @@ def pick_device() -> torch.device:
 def fast_bfloat16(model: nn.Module, device: torch.device) -> bool:
     """Whether training `model` on `device` in bfloat16 is faster than in float32.
 
-    It is where the hardware multiplies bfloat16 natively; on a CPU only without depthwise convolutions, which were
-    measured to be half as fast in it.
+    On CUDA it is where the hardware multiplies bfloat16 natively. On a CPU it is measured, once a process: some
+    multiply it natively and yet more slowly. Depthwise convolutions were half as fast in it wherever they were tried.
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     depthwise = any(module.groups > 1 for module in model.modules() if isinstance(module, nn.Conv2d))
-    return device.type == "cpu" and not depthwise and bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+    return device.type == "cpu" and not depthwise and _fast_bfloat16_on_cpu()
+
+
+@functools.cache
+def _fast_bfloat16_on_cpu() -> bool:
+    """Time a convolution of 64 channels in both; the better of five tries each, since others use the machine too."""
+    return _convolution_seconds(torch.bfloat16) < _convolution_seconds(torch.float32)
+
+
+@torch.no_grad()
+def _convolution_seconds(dtype: torch.dtype, repeats: int = 5) -> float:
+    pixels = torch.ones(64, 64, 16, 16, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    kernel = torch.ones(64, 64, 3, 3, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    return min(timeit.repeat(lambda: F.conv2d(pixels, kernel, padding=1), number=1, repeat=repeats))
 
 
 def train(
@@ -88,7 +103,7 @@ def train(
     """A trained copy of `model`, with its best averaged weights by validation accuracy, and the history.
 
     The history has a row a round: loss, validation_loss, validation_accuracy, images_per_second; its index is the
-    number of epochs until then.
+    number of epochs until then, to two digits.
     A checkpoint lies in `models/checkpoints/` under `name` and a digest of model, data and recipe, and is removed
     at the end. An interrupted call leaves it there, and the same call goes on from it.
 
@@ -121,7 +136,7 @@ def train(
     trained = run.model.detector
     trained.load_state_dict(run.best)
     checkpoint.unlink(missing_ok=True)
-    epochs = pd.Index([end / steps for end in ends[1:]], name="epoch")
+    epochs = pd.Index([round(end / steps, 2) for end in ends[1:]], name="epoch")
     return trained.cpu().eval(), pd.DataFrame(run.history, index=epochs)
 
 

@@ -150,3 +150,14 @@ def test_unknown_subjects_teach_nothing_and_do_no_harm(standin):
     third, _ = train(fresh(), train_set, validation, RECIPE)
     assert same_weights(one, other)
     assert not same_weights(one, third)
+
+
+@pytest.mark.parametrize("slower", [torch.float32, torch.bfloat16])
+def test_bfloat16_is_used_where_it_was_measured_to_be_faster(monkeypatch, slower):
+    """Not where the hardware merely has it; and never for depthwise convolutions."""
+    monkeypatch.setattr(training, "_convolution_seconds", lambda dtype: 2.0 if dtype == slower else 1.0)
+    training._fast_bfloat16_on_cpu.cache_clear()
+    cpu, depthwise = torch.device("cpu"), torch.nn.Conv2d(8, 8, 3, groups=8)
+    assert training.fast_bfloat16(fresh(), cpu) == (slower == torch.float32)
+    assert not training.fast_bfloat16(depthwise, cpu)
+    training._fast_bfloat16_on_cpu.cache_clear()
