@@ -101,6 +101,8 @@ def correlation(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     Both float32 (N, 3, 32, 32); the centre (24x24) may lie up to SHIFT pixels off. By the fast Fourier transform
     (Lewis 1995, 'Fast normalized cross-correlation').
     """
+    if not len(first):  # some builds of PyTorch raise on the Fourier transform of nothing
+        return first.new_zeros(0)
     centre = first[:, :, SHIFT:-SHIFT, SHIFT:-SHIFT]
     centre = centre - centre.mean((1, 2, 3), keepdim=True)
     padded = F.pad(centre, (SHIFT,) * 4)
