@@ -21,7 +21,8 @@ ABOUT = """
 
 The picture's centre square is brought to 32×32 pixels, the only size that these models know, and judged.
 They learnt from CIFAKE: small photographs of ten kinds of animals and vehicles, and pictures of the same by
-Stable Diffusion 1.4. **On other pictures they can be badly wrong; a verdict is no proof.**
+Stable Diffusion 1.4. They say 'not sure' so often that of their answers on such pictures at most one in two hundred
+should be wrong. **On other pictures they can be badly wrong; a verdict is no proof.**
 """
 
 
@@ -31,14 +32,19 @@ def picture_of(pixels: torch.Tensor) -> Image.Image:
 
 
 def judge(model: nn.Module, image: Image.Image) -> dict:
-    """A model's verdict on any picture: prob P(FAKE), name, words, and `seen`, the uint8 (3, 32, 32) it judged."""
+    """A model's verdict on any picture: prob P(FAKE), name, words, and `seen`, the uint8 (3, 32, 32) it judged.
+
+    The name is a class, or 'not sure' below the model's least confidence.
+    """
     seen = to_cifake(image)
     prob = float(predict(model, seen[None])[0])
-    name = CLASSES[prob >= 0.5]
     confidence = max(prob, 1 - prob)
-    sure = "almost certainly" if confidence >= 0.99 else "probably" if confidence >= 0.8 else "perhaps"
-    what = "made by an AI" if name == "FAKE" else "a photograph"
-    return {"prob": prob, "name": name, "words": f"{sure} {what}", "seen": seen}
+    what = "made by an AI" if prob >= 0.5 else "a photograph"
+    if confidence > model.least_confidence:
+        name, words = CLASSES[prob >= 0.5], f"{'almost certainly' if confidence >= 0.99 else 'probably'} {what}"
+    else:
+        name, words = "not sure", f"perhaps {what}"
+    return {"prob": prob, "name": name, "words": words, "seen": seen}
 
 
 def verdict_picture(model: nn.Module, image: Image.Image) -> Figure:

@@ -48,6 +48,9 @@ class Residual(nn.Module):
 class Detector(nn.Module):
     """What the detectors share: the logit is a linear reading of features of the pixels, over a temperature.
 
+    `least_confidence`, in [1/2, 1], is the probability that the likelier class must exceed, or else a verdict is 'not
+    sure'. It and the temperature are set by `calibrate`.
+
     Args:
         features: how many.
         mirror: outside training the logit is the mean of the picture's and of its mirror image's, at twice the price.
@@ -58,6 +61,7 @@ class Detector(nn.Module):
         self.mirror = mirror
         self.head = nn.Linear(features, 1)
         self.register_buffer("temperature", torch.ones(()))
+        self.register_buffer("least_confidence", torch.tensor(0.5))
 
     def features(self, pixels: torch.Tensor) -> torch.Tensor:
         """Float32 pixels in [0, 1], (B, 3, 32, 32), to (B, features)."""

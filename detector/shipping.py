@@ -8,8 +8,9 @@ import pandas as pd
 import torch
 
 from detector.budgets import BUDGETS
+from detector.calibration import calibrate
 from detector.data import Dataset
-from detector.models import CNN, Detector, Transfer, save_model
+from detector.models import CNN, Detector, Transfer, load_model, save_model
 from detector.training import Recipe, train
 
 FULL = BUDGETS["full"]
@@ -21,10 +22,14 @@ TRAININGS: dict[str, tuple[Callable[[], Detector], Recipe]] = {
 
 
 def train_shipped(name: str, data: Dataset, path: Path, *, seed: int = 0) -> pd.DataFrame:
-    """Train the network of that name by its recipe and write its weights to `path`; the history (see `train`)."""
+    """Train the network of that name by its recipe, calibrate it, write it to `path`; the history (see `train`)."""
     network, recipe = TRAININGS[name]
     recipe = replace(recipe, seed=seed)
     torch.manual_seed(seed)
     model, history = train(network(), data.train, data.validation, recipe, name=name)
-    save_model(model, path, recipe=asdict(recipe), data=f"{data.name}, {len(data.train):,} images")
+    made = {"recipe": asdict(recipe), "data": f"{data.name}, {len(data.train):,} images"}
+    save_model(model, path, **made)
+    model = load_model(path)  # as it ships: rounded
+    calibrate(model, data.calibration)
+    save_model(model, path, **made)
     return history

@@ -1,0 +1,57 @@
+"""Fit what a trained detector says to what it gets right, on pictures that trained and chose nothing.
+
+Its temperature makes P(FAKE) the share of fakes among pictures of that score; its least confidence is where it had
+better say 'not sure'. Both are part of the model.
+"""
+
+import numpy as np
+from scipy import stats
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.model_selection import cross_val_predict
+
+from detector.data import Images
+from detector.models import Detector
+from detector.prediction import predict_logits, probabilities
+
+RISK = 0.005  # of the pictures that are answered at most this share may be called wrong ...
+CERTAINTY = 0.95  # ... with this certainty over the draw of the calibration pictures
+MARGINS = np.linspace(4.6, 0, 93)  # logits before the temperature that may separate 'not sure' from an answer, in order
+
+
+def calibrate(model: Detector, images: Images) -> None:
+    """Set the temperature and the least confidence of a model by its logits on `images`."""
+    model.temperature.fill_(1)
+    logits, labels = predict_logits(model, images.pixels).double().numpy(), images.labels.numpy()
+    model.temperature.fill_(fit_temperature(logits, labels))
+    margin = fit_margin(logits, labels)
+    model.least_confidence.copy_(probabilities(margin / model.temperature))
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The temperature of least cross-entropy (Guo et al. 2017, arXiv 1706.04599), for logits (N,) and labels (N,).
+
+    It is 1 unless it also helps pictures that did not fit it, by five-fold cross-validation.
+    """
+    scale = LogisticRegression(C=np.inf, fit_intercept=False)  # logits times one number, which is 1 / temperature
+    column = logits[:, None]
+    unseen = cross_val_predict(scale, column, labels, cv=5, method="predict_proba")
+    if log_loss(labels, unseen) >= log_loss(labels, probabilities(logits)):
+        return 1.0
+    return float(1 / scale.fit(column, labels).coef_[0, 0])
+
+
+def fit_margin(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The least |logit| from which on at most RISK of the answers are wrong, with CERTAINTY; infinite if none is.
+
+    Fixed-sequence testing (Angelopoulos et al. 2021, Learn then Test, arXiv 2110.01052): from the widest margin down,
+    until the binomial test no longer rejects that more than RISK of the answers are wrong. The margins are fixed
+    beforehand; the pictures are taken to be drawn independently.
+    """
+    wrong, found = (logits >= 0) != (labels == 1), np.inf
+    for margin in MARGINS:
+        answered = np.abs(logits) >= margin
+        if stats.binom.cdf(wrong[answered].sum(), answered.sum(), RISK) > 1 - CERTAINTY:
+            break
+        found = margin
+    return float(found)

@@ -1,0 +1,44 @@
+"""Figures of the further evaluation: are the probabilities true, and what is left when a model may be unsure."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from detector.figures import MODEL_COLORS, new_figure
+
+
+def reliability_diagrams(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """Share of fakes against P(FAKE), a column a model, and below it the pictures of each bin; of `reliability`."""
+    figure, axes = new_figure(
+        "What is said, and what is so, with 95% intervals", 2, len(tables), (3.2 * len(tables), 4.4), of_record=True
+    )
+    for column, ((name, table), color) in enumerate(zip(tables.items(), MODEL_COLORS, strict=False)):
+        top, bottom = axes[:, column]
+        error = np.abs(table[["low", "high"]].to_numpy().T - table["value"].to_numpy())
+        top.plot([0, 1], [0, 1], color="0.6", lw=1)
+        top.errorbar(table["said"], table["value"], error, fmt="o", ms=4, color=color, capsize=2)
+        top.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xticklabels=[], title=name)
+        bottom.bar(table["said"], table["n"], width=0.05, color=color)
+        bottom.set(xlim=(-0.03, 1.03), yscale="log", xlabel="P(FAKE)")
+    axes[0, 0].set_ylabel("share of fakes")
+    axes[1, 0].set_ylabel("pictures")
+    figure.get_layout_engine().set(hspace=0.02)
+    return figure
+
+
+def risk_coverage_curves(curves: Mapping[str, pd.DataFrame], points: pd.DataFrame) -> Figure:
+    """Error among the surest pictures by their share, a curve a model, of `risk_coverage`, from 80% on.
+
+    `points` has a row a model with its own coverage and risk: where it stops answering.
+    """
+    figure, axes = new_figure("What is left to err in, when a model may be unsure", size=(6.5, 4), of_record=True)
+    for (name, curve), color in zip(curves.items(), MODEL_COLORS, strict=False):
+        shown = curve[curve["coverage"] >= 0.8]
+        axes[0, 0].plot(100 * shown["coverage"], 100 * shown["risk"], color=color, label=name)
+        axes[0, 0].plot(*(100 * points.loc[name, ["coverage", "risk"]]), "o", color=color, ms=7, mec="white")
+    axes[0, 0].set(xlim=(80, 100.2), ylim=(0, None), xlabel="pictures answered, the surest first (%)")
+    axes[0, 0].set_ylabel("wrong among them (%)")
+    axes[0, 0].legend(frameon=False, title="the dot: its own 'not sure'", title_fontsize=9)
+    return figure
