@@ -64,9 +64,13 @@ from detector.figures import accuracy_bars, confusions, roc_curves
 from detector.evaluation import worst_errors
 from detector.figures import labelled_grid
 
-# The shipped models
-from detector.evaluation import check_slices, records_table
+# The shipped models, and further figures of them
 from detector.models import shipped_models
+from detector.evaluation import check_slices, read_predictions, records_table
+from detector.measured import seed_table
+from detector.metrics import compare_pairs, reliability, risk_coverage
+from detector.evaluation_figures import reliability_diagrams, risk_coverage_curves
+from detector.presentation import records_grid, sources_grid
 
 # The demo
 from detector.demo import build_demo, launch_demo, picture_of, verdict_picture
@@ -99,8 +103,9 @@ __all__ = [
     "roc_curves", "roc_points",
     # errors
     "labelled_grid", "worst_errors",
-    # the shipped models
-    "check_slices", "records_table", "shipped_models",
+    # the shipped models, and further figures of them
+    "check_slices", "compare_pairs", "read_predictions", "records_grid", "records_table", "reliability",
+    "reliability_diagrams", "risk_coverage", "risk_coverage_curves", "seed_table", "shipped_models", "sources_grid",
     # the demo
     "build_demo", "launch_demo", "picture_of", "verdict_picture",
 ]  # fmt: skip

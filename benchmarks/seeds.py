@@ -21,6 +21,7 @@ from detector.measured import seed_table
 from detector.models import MODELS_DIR, load_model
 from detector.prediction import predict
 from detector.shipping import TRAININGS, train_shipped
+from detector.training import Recipe
 
 TABLE = Path(__file__).with_name("seeds.csv")
 WEIGHTS = MODELS_DIR.parent / "build" / "seeds"
@@ -39,9 +40,9 @@ def weights_of(name: str, seed: int, data: Dataset) -> Path:
 
 
 def recipe_of(path: Path) -> dict:
-    """The recipe that a file of weights was made by, as it says itself."""
+    """The recipe that a file of weights was made by, as it says itself; what it does not know has its default."""
     with safe_open(path, "pt") as file:
-        return json.loads(file.metadata()["recipe"])
+        return asdict(Recipe(**json.loads(file.metadata()["recipe"])))
 
 
 def accuracy(model: nn.Module, images: Images) -> float:

@@ -4,17 +4,22 @@ import argparse
 import sys
 from pathlib import Path
 
+import pandas as pd
+import torch
+
 from detector import demo, evaluation
 from detector.budgets import BUDGETS, DEFAULT
-from detector.data import LEAKS, TRAIN_COPIES, Dataset, leak_free_rows, load_data, load_folders
+from detector.data import LEAKS, TRAIN_COPIES, Dataset, Images, concatenate, leak_free_rows, load_data, load_folders
 from detector.leakage import all_pictures, copies_table, find_copies, index_classes, leaks, train_copies
-from detector.models import MODELS_DIR, load_model, shipped_models
+from detector.metrics import evaluate_all
+from detector.models import MODELS_DIR, Detector, load_model, shipped_models
 from detector.pictures import open_picture
 from detector.prediction import predict
 from detector.presentation import write_shipped_table
 from detector.progress import InputError
 from detector.report import NOTEBOOK, ROOT, make_report
 from detector.shipping import TRAININGS, train_shipped
+from detector.unseen import load_unseen
 
 
 def run_report(options: argparse.Namespace) -> None:
@@ -55,22 +60,46 @@ def run_train(options: argparse.Namespace) -> None:
 
 
 def run_evaluate(_options: argparse.Namespace) -> None:
-    """Score every model in models/ as shipped on validation and test, into models/results.json and README's table."""
-    data = load_cifake_only()
-    sets = {
-        "val": data.validation,
-        "test": data.test,
-        "leak_free": data.test[leak_free_rows(data.test.files)],
-        "test/slice": evaluation.slice_of(data.test),
-    }
+    """Score every model in models/ as shipped, into models/results.json, predictions.csv and README's table."""
+    data, sources = load_cifake_only(), load_unseen()
+    predictions = pd.DataFrame({"file": data.test.files})
     for name, model in shipped_models().items():
-        for set_, images in sets.items():
-            metrics = evaluation.evaluate(predict(model, images.pixels), images.labels)
+        test = predict(model, data.test.pixels)
+        tables = cifake_tables(model, data, test)
+        if sources:
+            tables |= source_tables(model, sources, test[data.test.labels == 0])
+        for set_, metrics in tables.items():
             evaluation.record(name, set_, metrics)
-            if set_ == "test":
-                evaluation.note_first_look(MODELS_DIR / f"{name}.safetensors", set_, metrics.loc["accuracy", "value"])
             print(f"{name} on {set_}\n{metrics.round(4).to_string()}")
+        for set_ in {"test", "unseen"} & set(tables):
+            weights = MODELS_DIR / f"{name}.safetensors"
+            evaluation.note_first_look(weights, set_, tables[set_].loc["accuracy", "value"])
+        predictions[name] = test
+    predictions.to_csv(evaluation.PREDICTIONS, index=False, float_format="%.7g", lineterminator="\n")
     write_shipped_table(ROOT / "README.md")
+
+
+def cifake_tables(model: Detector, data: Dataset, test: torch.Tensor) -> dict[str, pd.DataFrame]:
+    """The metrics of a model on the sets of CIFAKE; `test` is what it predicts of the test folder."""
+    leak_free, labels = leak_free_rows(data.test.files), data.test.labels
+    sets = {
+        "val": (predict(model, data.validation.pixels), data.validation.labels),
+        "test": (test, labels),
+        "leak_free": (test[leak_free], labels[leak_free]),
+    }
+    tables = {set_: evaluate_all(*scored, model.least_confidence.item()) for set_, scored in sets.items()}
+    return tables | {"test/slice": evaluation.evaluate(test[evaluation.SLICE], labels[evaluation.SLICE])}
+
+
+def source_tables(model: Detector, sources: dict[str, Images], photographs: torch.Tensor) -> dict[str, pd.DataFrame]:
+    """The metrics of a model on each unseen source and on all; generators are set against P(FAKE) of `photographs`."""
+    everything = concatenate(*sources.values())
+    probs = predict(model, everything.pixels)
+    tables = {"unseen": evaluation.evaluate(probs, everything.labels)}
+    parts = probs.split([len(images) for images in sources.values()])
+    for (source, images), part in zip(sources.items(), parts, strict=True):
+        tables[f"unseen/{source}"] = evaluation.evaluate_source(part, int(images.labels[0]), photographs)
+    return tables
 
 
 def run_predict(options: argparse.Namespace) -> None:

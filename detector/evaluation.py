@@ -21,7 +21,9 @@ from detector.progress import InputError
 
 RESULTS = MODELS_DIR / "results.json"
 LEDGER = MODELS_DIR.parent / "benchmarks" / "TEST_LEDGER.md"
+PREDICTIONS = MODELS_DIR / "predictions.csv"
 LEVEL = 0.95  # of every interval
+SLICE = slice(None, None, 10)  # the test pictures that the report scores again to check the records
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
@@ -116,24 +118,51 @@ def worst_errors(probs: torch.Tensor, labels: torch.Tensor, count: int) -> torch
     return torch.argsort(error, descending=True)[: min(count, int((error > 0.5).sum()))]
 
 
-def slice_of(images: Images) -> Images:
-    """Every tenth picture: the part of a set that the report scores again to check the records."""
-    return images[::10]
-
-
-def check_slices(models: Mapping[str, nn.Module], test: Images, path: Path = RESULTS) -> pd.DataFrame:
+def check_slices(
+    models: Mapping[str, nn.Module], test: Images, path: Path = RESULTS, predictions: Path = PREDICTIONS
+) -> pd.DataFrame:
     """Score shipped models again on every tenth test picture, beside what the records say of them.
 
-    A row a model, with columns recorded and recomputed (accuracy), agree (equal to within one picture), n.
+    A row a model, with columns recorded and recomputed (accuracy), agree (equal to within one picture), largest
+    difference (of P(FAKE), between any picture's and the one on file), n.
     """
-    images, records, rows = slice_of(test), records_table("test/slice", path), {}
+    images, records, rows = test[SLICE], records_table("test/slice", path), {}
+    filed = read_predictions(predictions)
     for name, model in models.items():
-        if (name, "accuracy") not in records.index:
+        if (name, "accuracy") not in records.index or name not in filed:
             raise InputError(f"{path} has no figures of {name}: run `python -m detector evaluate`.")
-        value = evaluate(predict(model, images.pixels), images.labels).loc["accuracy", "value"]
-        recorded = records.loc[(name, "accuracy"), "value"]
-        rows[name] = recorded, value, bool(abs(value - recorded) < 1.01 / len(images)), len(images)
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["recorded", "recomputed", "agree", "n"])
+        probs = predict(model, images.pixels)
+        value, recorded = (
+            evaluate(probs, images.labels).loc["accuracy", "value"],
+            records.loc[(name, "accuracy"), "value"],
+        )
+        difference = np.abs(filed.loc[images.files, name].to_numpy() - probs.double().numpy()).max()
+        rows[name] = recorded, value, bool(abs(value - recorded) < 1.01 / len(images)), difference, len(images)
+    columns = ["recorded", "recomputed", "agree", "largest difference", "n"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("model")
+
+
+def read_predictions(path: Path = PREDICTIONS) -> pd.DataFrame:
+    """P(FAKE) of each test picture as the shipped models gave it: a row a file, a column a model."""
+    try:
+        return pd.read_csv(path, index_col="file")
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is missing: restore it, or make it by `python -m detector evaluate`.") from error
+
+
+def evaluate_source(probs: torch.Tensor, label: int, photographs: torch.Tensor) -> pd.DataFrame:
+    """How pictures of one source are judged at threshold 1/2, by their P(FAKE) (N,) and what they all are.
+
+    Of photographs the false_fake_rate; of a generator's pictures the recall, and the AUC against the P(FAKE) (M,) of
+    `photographs` of another source. Columns value, low, high, n as `evaluate` has.
+    """
+    k, n = int((probs >= 0.5).sum()), len(probs)
+    rows = {"recall" if label else "false_fake_rate": (k / n, *wilson(k, n), n)}
+    if label:
+        both = torch.cat([photographs, probs]).double().numpy()
+        labels = np.repeat([0, 1], [len(photographs), n])
+        rows["auc"] = (*auc_interval(labels, both), n)
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high", "n"]).rename_axis("metric")
 
 
 def record(model: str, set_: str, metrics: pd.DataFrame, path: Path = RESULTS) -> None:

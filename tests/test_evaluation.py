@@ -1,6 +1,7 @@
 """Predictions keep the contract; metrics agree with scikit-learn, scipy and hand-worked cases."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn import metrics
@@ -138,14 +139,29 @@ def test_records_replace_what_stood_there(tmp_path):
 
 
 def test_check_slices_tells_another_model(standin, small_cnn, tmp_path):
-    path = tmp_path / "results.json"
+    path, predictions = tmp_path / "results.json", tmp_path / "predictions.csv"
     test = standin.test[np.random.default_rng(0).permutation(len(standin.test))]
-    part = evaluation.slice_of(test)
-    evaluation.record("cnn", "test/slice", evaluate(predict(small_cnn, part.pixels), part.labels), path)
-    assert evaluation.check_slices({"cnn": small_cnn}, test, path)["agree"].all()
+    probs = predict(small_cnn, test.pixels)
+    evaluation.record("cnn", "test/slice", evaluate(probs[evaluation.SLICE], test.labels[evaluation.SLICE]), path)
+    pd.DataFrame({"file": test.files, "cnn": probs}).to_csv(predictions, index=False)
+    same = evaluation.check_slices({"cnn": small_cnn}, test, path, predictions)
+    assert same["agree"].all()
+    assert same.loc["cnn", "largest difference"] < 1e-5
     small_cnn.head.weight.data.neg_()
     small_cnn.head.bias.data.neg_()  # every verdict turned round
-    assert not evaluation.check_slices({"cnn": small_cnn}, test, path)["agree"].any()
+    other = evaluation.check_slices({"cnn": small_cnn}, test, path, predictions)
+    assert not other["agree"].any()
+    assert other.loc["cnn", "largest difference"] > 0.1
+
+
+def test_a_source_is_judged_by_what_it_is():
+    """By hand: three of four fakes found; each fake stands above both photographs, but one that is below one."""
+    photographs = torch.tensor([0.2, 0.6])
+    fakes = evaluation.evaluate_source(torch.tensor([0.9, 0.8, 0.7, 0.3]), 1, photographs)
+    assert fakes["value"].to_dict() == pytest.approx({"recall": 3 / 4, "auc": 7 / 8})
+    assert fakes["n"].tolist() == [4, 4]
+    reals = evaluation.evaluate_source(torch.tensor([0.9, 0.1, 0.1]), 0, photographs)
+    assert reals["value"].to_dict() == pytest.approx({"false_fake_rate": 1 / 3})
 
 
 def test_the_ledger_has_one_line_for_the_same_weights(tmp_path):
