@@ -18,6 +18,7 @@ from detector.prediction import predict
 from detector.presentation import write_shipped_table
 from detector.progress import InputError
 from detector.report import NOTEBOOK, ROOT, make_report
+from detector.robustness import FIFTH, corrupt_all, robustness_tables
 from detector.shipping import TRAININGS, train_shipped
 from detector.unseen import load_unseen
 
@@ -62,15 +63,16 @@ def run_train(options: argparse.Namespace) -> None:
 def run_evaluate(_options: argparse.Namespace) -> None:
     """Score every model in models/ as shipped, into models/results.json, predictions.csv and README's table."""
     data, sources = load_cifake_only(), load_unseen()
+    corrupted = corrupt_all(data.test.pixels[FIFTH])
     predictions = pd.DataFrame({"file": data.test.files})
     for name, model in shipped_models().items():
         test = predict(model, data.test.pixels)
-        tables = cifake_tables(model, data, test)
+        tables = cifake_tables(model, data, test) | robustness_tables(model, data.test, corrupted)
         if sources:
             tables |= source_tables(model, sources, test[data.test.labels == 0])
         for set_, metrics in tables.items():
             evaluation.record(name, set_, metrics)
-            print(f"{name} on {set_}\n{metrics.round(4).to_string()}")
+            print(f"{name} on {set_}\n{metrics.round(4).to_string()}", flush=True)
         for set_ in {"test", "unseen"} & set(tables):
             weights = MODELS_DIR / f"{name}.safetensors"
             evaluation.note_first_look(weights, set_, tables[set_].loc["accuracy", "value"])

@@ -1,9 +1,10 @@
-"""Figures of the further evaluation: are the probabilities true, and what is left when a model may be unsure."""
+"""Figures of the further evaluation: are the probabilities true, what a model may leave unsaid, what holds."""
 
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
 
 from detector.figures import MODEL_COLORS, new_figure
@@ -41,4 +42,23 @@ def risk_coverage_curves(curves: Mapping[str, pd.DataFrame], points: pd.DataFram
     axes[0, 0].set(xlim=(80, 100.2), ylim=(0, None), xlabel="pictures answered, the surest first (%)")
     axes[0, 0].set_ylabel("wrong among them (%)")
     axes[0, 0].legend(frameon=False, title="the dot: its own 'not sure'", title_fontsize=9)
+    return figure
+
+
+def corruption_heatmaps(
+    panels: Mapping[str, pd.DataFrame], *, title: str, span: tuple[float, float], columns: int = 2
+) -> Figure:
+    """Kinds of change by severity, a panel a table of `corruption_grid`, in percent.
+
+    Colours run from dark, at `span[0]` percent or worse, to bright, at `span[1]`.
+    """
+    rows = -(-len(panels) // columns)
+    figure, axes = new_figure(title, rows, columns, (1.4 + 4 * columns, 0.5 + 3.7 * rows), of_record=True)
+    cmap = "cividis" if span[0] < span[1] else "cividis_r"
+    for place, (axis, (name, grid)) in enumerate(zip(axes.flat, panels.items(), strict=True)):
+        sns.heatmap(100 * grid, ax=axis, annot=True, fmt=".1f", cbar=False, cmap=cmap, vmin=min(span), vmax=max(span))
+        axis.set(title=name, xlabel="severity (0: unchanged)", ylabel="")
+        axis.tick_params(left=False, bottom=False, rotation=0)
+        if place % columns:
+            axis.set_yticks([])
     return figure

@@ -24,6 +24,7 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from detector.checkpoints import CHECKPOINTS, Run, load_checkpoint, save_checkpoint
+from detector.corruptions import corrupt_some
 from detector.data import Images
 from detector.models import Detector, TwoTargets
 from detector.optimization import ema, make_optimizers
@@ -49,6 +50,7 @@ class Recipe:
         warmup: share of the steps in which the rate rises.
         ema: decay of the weights' running average, a step.
         shift: the augmentation's largest move, in pixels.
+        corrupted: share of the pictures of each step that go through `corrupt_some` first.
         images: training images used, drawn at random; None for all.
         seed: of the order and the augmentation; what builds the network seeds its weights with it too.
     """
@@ -63,6 +65,7 @@ class Recipe:
     warmup: float = 0.25
     ema: float = 0.99
     shift: int = 2
+    corrupted: float = 0.0
     images: int | None = None
     seed: int = 0
 
@@ -190,6 +193,8 @@ def _step(
     run: Run, pixels: torch.Tensor, labels: torch.Tensor, kinds: torch.Tensor, recipe: Recipe, rng: torch.Generator
 ) -> torch.Tensor:
     """One step on one batch; the FAKE logit's loss."""
+    if recipe.corrupted:
+        pixels = corrupt_some(pixels, recipe.corrupted, rng)
     batch = augment(pixels, rng, shift=recipe.shift)
     with torch.autocast(batch.device.type, torch.bfloat16, enabled=fast_bfloat16(run.model, batch.device)):
         logits, kind_logits = run.model(batch)

@@ -1,0 +1,126 @@
+"""What happens to pictures on their way to a person: compressed, blurred, scaled, cut, lit otherwise.
+
+The kinds and five severities of each are fixed beforehand, as by Hendrycks and Dietterich 2019 (arXiv 1903.12261). The
+test meets them step by step; a training may meet those that it is allowed to, at any severity between.
+"""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision.transforms.v2 import functional as TF
+
+SIDE = 32
+GROUP = 16  # pictures of a batch that are corrupted alike
+
+
+def encode(pixels: torch.Tensor, quality: float, codec: str) -> torch.Tensor:
+    """Through a file of Pillow's `codec`, 'JPEG' (4:2:0) or 'WEBP' (lossy), of that quality."""
+    return torch.stack([_encode(picture, round(quality), codec) for picture in pixels])
+
+
+def _encode(picture: torch.Tensor, quality: int, codec: str) -> torch.Tensor:
+    stream = io.BytesIO()
+    TF.to_pil_image(picture).save(stream, codec, quality=quality)
+    return TF.pil_to_tensor(Image.open(stream).convert("RGB"))
+
+
+def blur(pixels: torch.Tensor, sigma: float) -> torch.Tensor:
+    """Gaussian, of `sigma` pixels, cut off at three of them."""
+    return TF.gaussian_blur(pixels, 2 * int(np.ceil(3 * sigma)) + 1, sigma)
+
+
+def noise(pixels: torch.Tensor, sigma: float) -> torch.Tensor:
+    """Gaussian, independent in each value, of `sigma` of the range; the same for the same pictures."""
+    rng = np.random.default_rng(pixels.numpy().ravel()[:4096])
+    noisy = pixels.numpy() + 255 * sigma * rng.standard_normal(pixels.shape, np.float32)
+    return torch.from_numpy(noisy.round().clip(0, 255).astype(np.uint8))
+
+
+def scale(pixels: torch.Tensor, factor: float, filter_: TF.InterpolationMode) -> torch.Tensor:
+    """Down to `factor` of the side and up again, by the same filter, without aliases."""
+    small = TF.resize(pixels, [max(1, round(factor * SIDE))] * 2, filter_, antialias=True)
+    return TF.resize(small, [SIDE, SIDE], filter_, antialias=True)
+
+
+def scale_lanczos(pixels: torch.Tensor, factor: float) -> torch.Tensor:
+    """The same by Pillow's Lanczos filter."""
+    side, lanczos = max(1, round(factor * SIDE)), Image.Resampling.LANCZOS
+    pictures = [TF.to_pil_image(picture) for picture in pixels]
+    scaled = [picture.resize((side, side), lanczos).resize((SIDE, SIDE), lanczos) for picture in pictures]
+    return torch.stack([TF.pil_to_tensor(picture) for picture in scaled])
+
+
+def crop(pixels: torch.Tensor, factor: float) -> torch.Tensor:
+    """The middle, `factor` of the side, enlarged bicubically to the old size."""
+    middle = TF.center_crop(pixels, [round(factor * SIDE)] * 2)
+    return TF.resize(middle, [SIDE, SIDE], BICUBIC, antialias=True)
+
+
+def _both_ways(
+    pixels: torch.Tensor, amount: float, adjust: Callable[[torch.Tensor, float], torch.Tensor]
+) -> torch.Tensor:
+    """Every second picture adjusted by 1 - amount, the others by 1 + amount."""
+    adjusted = pixels.clone()
+    adjusted[::2], adjusted[1::2] = adjust(pixels[::2], 1 - amount), adjust(pixels[1::2], 1 + amount)
+    return adjusted
+
+
+def scale_then_jpeg(pixels: torch.Tensor, factor: float) -> torch.Tensor:
+    """Down and up, bilinearly, by `factor`, then through a JPEG of quality 100 x factor."""
+    return encode(scale(pixels, factor, BILINEAR), 100 * factor, "JPEG")
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """One kind: its name in words, what it does to uint8 (N, 3, 32, 32), and five severities, from mild to strong.
+
+    `trained` tells whether a training may use it; the others show whether what was learnt carries over.
+    """
+
+    words: str
+    apply: Callable[[torch.Tensor, float], torch.Tensor]
+    severities: tuple[float, float, float, float, float]
+    trained: bool = True
+
+
+QUALITIES, FACTORS, AMOUNTS = (90, 70, 50, 30, 20), (0.9, 0.75, 0.5, 0.35, 0.25), (0.1, 0.2, 0.3, 0.4, 0.5)
+BILINEAR, BICUBIC = TF.InterpolationMode.BILINEAR, TF.InterpolationMode.BICUBIC
+CORRUPTIONS = {
+    "jpeg": Corruption("JPEG, quality", partial(encode, codec="JPEG"), QUALITIES),
+    "webp": Corruption("WebP, quality", partial(encode, codec="WEBP"), QUALITIES, trained=False),
+    "blur": Corruption("blur, σ in pixels", blur, (0.5, 0.75, 1, 1.5, 2)),
+    "noise": Corruption("noise, σ", noise, (0.01, 0.02, 0.04, 0.07, 0.1)),
+    "bilinear": Corruption("scaled, bilinear", partial(scale, filter_=BILINEAR), FACTORS),
+    "bicubic": Corruption("scaled, bicubic", partial(scale, filter_=BICUBIC), FACTORS),
+    "lanczos": Corruption("scaled, Lanczos", scale_lanczos, FACTORS, trained=False),
+    "crop": Corruption("cut to the middle", crop, (0.95, 0.9, 0.8, 0.7, 0.6)),
+    "brightness": Corruption("brightness ±", partial(_both_ways, adjust=TF.adjust_brightness), AMOUNTS),
+    "contrast": Corruption("contrast ±", partial(_both_ways, adjust=TF.adjust_contrast), AMOUNTS, trained=False),
+    "scale_jpeg": Corruption("scaled, then JPEG", scale_then_jpeg, (0.9, 0.75, 0.6, 0.5, 0.4), trained=False),
+}
+TRAINED = [corruption for corruption in CORRUPTIONS.values() if corruption.trained]
+
+
+def corrupt_some(pixels: torch.Tensor, share: float, rng: torch.Generator) -> torch.Tensor:
+    """A copy of uint8 (N, 3, 32, 32) in which a share of the pictures went through one or two of the TRAINED kinds.
+
+    Groups of sixteen neighbours are corrupted alike, each kind at a severity drawn evenly from its range. The same
+    state of `rng` gives the same pictures.
+    """
+    draw = np.random.default_rng(int(torch.randint(2**62, (), generator=rng, device=rng.device)))
+    groups = [_draw_corruptions(group, share, draw) for group in pixels.cpu().split(GROUP)]
+    return torch.cat(groups).to(pixels.device)
+
+
+def _draw_corruptions(group: torch.Tensor, share: float, draw: np.random.Generator) -> torch.Tensor:
+    if draw.random() >= share:
+        return group
+    for kind in draw.choice(len(TRAINED), size=draw.integers(1, 3), replace=False):
+        severities = TRAINED[kind].severities
+        group = TRAINED[kind].apply(group, draw.uniform(min(severities), max(severities)))
+    return group
