@@ -39,7 +39,12 @@ def near_copies_elsewhere() -> pd.DataFrame:
 
 
 # what ships, by the stem of its file in models/
-SHIPPED = {"cnn": "from scratch", "small": "its small sibling", "transfer": "EfficientNet-Lite0 from ImageNet"}
+SHIPPED = {
+    "cnn": "from scratch",
+    "small": "its small sibling",
+    "robust": "the same, that also met changed pictures",
+    "transfer": "EfficientNet-Lite0 from ImageNet",
+}
 MARKS = ("<!-- records: written by `python -m detector evaluate` -->", "<!-- end of records -->")
 
 
@@ -147,8 +152,14 @@ FORMATS = {
     "blue": "{:.1f}",
     "deviation": "{:.1f}",
     "high frequencies (dB)": "{:+.1f}",
+    "difference": "{:+.2%}",
+    "low": "{:+.2%}",
+    "high": "{:+.2%}",
+    "p": "{:.2g}",
     "recorded": "{:.2%}",
     "recomputed": "{:.2%}",
+    "largest difference": "{:.1g}",
+    **dict.fromkeys(["unchanged", "mean", "worst", "worst, kept out", "PGD 1/255", "PGD 2/255"], "{:.2%}"),
 }
 LEFT = [
     {"selector": "caption", "props": "caption-side: top; text-align: left; font-weight: bold; white-space: nowrap"},

@@ -17,7 +17,7 @@ from detector.progress import progress
 
 FIFTH = slice(None, None, 5)  # the test pictures that are corrupted
 FORTIETH = slice(None, None, 40)  # those that are attacked, each for many steps
-UNCHANGED = "corrupted/none/0"
+UNCHANGED = "robustness/none/0"
 RADII = (1, 2)  # of the adversary, in steps of the 255
 ASCENT = 10  # steps of the adversary
 STEPS = range(1, 6)  # severities
@@ -32,7 +32,7 @@ def corrupt_all(pixels: torch.Tensor) -> dict[str, torch.Tensor]:
     """Uint8 pictures (N, 3, 32, 32) as they are, and by each kind and severity, under the names of their records."""
     changed = {UNCHANGED: pixels}
     for name in progress(CORRUPTIONS, desc="corrupting", unit=" kinds", delay=1):
-        changed |= {f"corrupted/{name}/{step}": corrupt(pixels, name, step) for step in STEPS}
+        changed |= {f"robustness/{name}/{step}": corrupt(pixels, name, step) for step in STEPS}
     return changed
 
 
@@ -64,7 +64,7 @@ def robustness_tables(model: nn.Module, test: Images, corrupted: Mapping[str, to
     tables = {set_: evaluate(predict(model, pixels), labels) for set_, pixels in corrupted.items()}
     for radius in RADII:
         attacked = attack(model, some.pixels, some.labels, radius)
-        tables[f"attacked/{radius}"] = evaluate(predict(model, attacked), some.labels)
+        tables[f"robustness/pgd/{radius}"] = evaluate(predict(model, attacked), some.labels)
     return tables
 
 
@@ -72,7 +72,7 @@ def check_corrupted(
     models: Mapping[str, nn.Module], test: Images, name: str, step: int, path: Path = RESULTS
 ) -> pd.DataFrame:
     """Score shipped models again on one kind and severity, beside the records: a row a model, as `check_slices` has."""
-    images, set_ = test[FIFTH], f"corrupted/{name}/{step}"
+    images, set_ = test[FIFTH], f"robustness/{name}/{step}"
     pixels, recorded = corrupt(images.pixels, name, step), records_table(set_, path)["value"]
     rows = {}
     for model in models:
@@ -88,7 +88,7 @@ def corruption_grid(model: str, metric: str, path: Path = RESULTS) -> pd.DataFra
     records = pd.DataFrame(read_records(path)).query("model == @model and metric == @metric")
     value = records.set_index("set")["value"]
     rows = {
-        kind.words: [value[UNCHANGED], *(value[f"corrupted/{name}/{step}"] for step in STEPS)]
+        kind.words: [value[UNCHANGED], *(value[f"robustness/{name}/{step}"] for step in STEPS)]
         for name, kind in CORRUPTIONS.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index", columns=range(6)).rename_axis("kind")
@@ -112,6 +112,6 @@ def robustness_table(models: list[str], path: Path = RESULTS) -> pd.DataFrame:
             "worst": worst.min(),
             "which": f"{kind} ({step})",
             "worst, kept out": worst[kept_out].min(),
-            **{f"attacked, {radius}/255": records[model, f"attacked/{radius}"] for radius in RADII},
+            **{f"PGD {radius}/255": records[model, f"robustness/pgd/{radius}"] for radius in RADII},
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")

@@ -21,6 +21,16 @@ def test_verdict_says_what_the_model_says(small_cnn):
     assert names == {"REAL", "FAKE"}
 
 
+def test_it_says_so_where_it_is_not_sure(small_cnn):
+    picture = Image.effect_noise((64, 64), 50)
+    confidence = abs(judge(small_cnn, picture)["prob"] - 0.5) + 0.5
+    for least, sure in ((confidence - 1e-4, True), (confidence + 1e-4, False)):
+        small_cnn.least_confidence.fill_(least)
+        verdict = judge(small_cnn, picture)
+        assert (verdict["name"] in ("REAL", "FAKE")) == sure
+        assert ("perhaps" in verdict["words"]) != sure
+
+
 @pytest.fixture
 def client(small_cnn):
     always = [type(small_cnn)(**small_cnn.config).eval() for _ in range(2)]

@@ -59,9 +59,9 @@ def test_records_hold_every_kind_and_step(standin, small_cnn, recorded):
 
 
 def test_the_table_names_the_worst_cell(tmp_path):
-    path, made_up = tmp_path / "results.json", {UNCHANGED: 0.98, "attacked/1": 0.3, "attacked/2": 0.1}
-    made_up |= {f"corrupted/{name}/{step}": 0.9 for name in CORRUPTIONS for step in range(1, 6)}
-    made_up |= {"corrupted/blur/5": 0.6, "corrupted/webp/4": 0.7}
+    path, made_up = tmp_path / "results.json", {UNCHANGED: 0.98, "robustness/pgd/1": 0.3, "robustness/pgd/2": 0.1}
+    made_up |= {f"robustness/{name}/{step}": 0.9 for name in CORRUPTIONS for step in range(1, 6)}
+    made_up |= {"robustness/blur/5": 0.6, "robustness/webp/4": 0.7}
     for set_, value in made_up.items():
         row = pd.DataFrame({"value": [value], "low": 0, "high": 1, "n": 9}, index=pd.Index(["accuracy"], name="metric"))
         evaluation.record("cnn", set_, row, path)

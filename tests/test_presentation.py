@@ -1,0 +1,41 @@
+"""Tables from the records: figures and intervals as they stand there, a row where each belongs."""
+
+import json
+
+import pytest
+
+from detector.presentation import SHIPPED, records_grid, sources_grid
+
+
+@pytest.fixture
+def records(tmp_path):
+    """Accuracy and AUC of every model on both tests, and two sources, one of each class."""
+    rows = [("test", "accuracy", 0.98123), ("leak_free", "accuracy", 0.97), ("test", "auc", 0.99876)]
+    rows += [("leak_free", "auc", 0.9), ("unseen/FAKE/gan", "recall", 0.25), ("unseen/FAKE/gan", "auc", 0.5)]
+    rows += [("unseen/REAL/photos", "false_fake_rate", 0.4)]
+    path = tmp_path / "results.json"
+    path.write_text(
+        json.dumps(
+            [
+                {"model": model, "set": set_, "metric": metric, "value": value, "low": 0.1, "high": 1.0, "n": 300}
+                for model in SHIPPED
+                for set_, metric, value in rows
+            ]
+        )
+    )
+    return path
+
+
+def test_shares_are_percent_and_areas_are_not(records):
+    grid = records_grid(["accuracy", "auc"], records)
+    assert grid.loc[("cnn", "official"), "accuracy"] == "98.12% (10.00 – 100.00)"
+    assert grid.loc[("cnn", "leak-free"), "auc"] == "0.9000 (0.1000 – 1.0000)"
+    assert len(grid) == 2 * len(SHIPPED)
+
+
+def test_a_source_stands_where_it_has_the_metric(records):
+    assert list(sources_grid("recall", records).index) == ["FAKE/gan"]
+    photographs = sources_grid("false_fake_rate", records)
+    assert list(photographs.index) == ["REAL/photos"]
+    assert photographs.loc["REAL/photos", "cnn"] == "40.00% (10.00 – 100.00)"
+    assert photographs.loc["REAL/photos", "n"] == 300
