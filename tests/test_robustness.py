@@ -66,6 +66,6 @@ def test_the_table_names_the_worst_cell(tmp_path):
         row = pd.DataFrame({"value": [value], "low": 0, "high": 1, "n": 9}, index=pd.Index(["accuracy"], name="metric"))
         evaluation.record("cnn", set_, row, path)
     row = robustness.robustness_table(["cnn"], path).loc["cnn"]
-    assert row[["unchanged", "worst", "worst, kept out", "attacked, 2/255"]].tolist() == [0.98, 0.6, 0.7, 0.1]
+    assert row[["unchanged", "worst", "worst, kept out", "PGD 2/255"]].tolist() == [0.98, 0.6, 0.7, 0.1]
     assert row["which"] == "blur, σ in pixels (5)"
     assert row["mean"] == pytest.approx((0.9 * 53 + 0.6 + 0.7) / 55)
