@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -11,10 +12,10 @@ from detector import demo, evaluation
 from detector.budgets import BUDGETS, DEFAULT
 from detector.data import LEAKS, TRAIN_COPIES, Dataset, Images, concatenate, leak_free_rows, load_data, load_folders
 from detector.leakage import all_pictures, copies_table, find_copies, index_classes, leaks, train_copies
-from detector.metrics import evaluate_all
+from detector.metrics import answers, evaluate_all, unlikeness
 from detector.models import MODELS_DIR, Detector, load_model, shipped_models
 from detector.pictures import open_picture
-from detector.prediction import predict
+from detector.prediction import answered, predict, predict_distance
 from detector.presentation import write_shipped_table
 from detector.progress import InputError
 from detector.report import NOTEBOOK, ROOT, make_report
@@ -66,41 +67,54 @@ def run_evaluate(_options: argparse.Namespace) -> None:
     corrupted = corrupt_all(data.test.pixels[FIFTH])
     predictions = pd.DataFrame({"file": data.test.files})
     for name, model in shipped_models().items():
-        test = predict(model, data.test.pixels)
-        tables = cifake_tables(model, data, test) | robustness_tables(model, data.test, corrupted)
+        probs, distances = predict(model, data.test.pixels), predict_distance(model, data.test.pixels)
+        tables = cifake_tables(model, data, probs, distances) | robustness_tables(model, data.test, corrupted)
         if sources:
-            tables |= source_tables(model, sources, test[data.test.labels == 0])
+            tables |= source_tables(model, sources, probs[data.test.labels == 0], distances)
         for set_, metrics in tables.items():
             evaluation.record(name, set_, metrics)
             print(f"{name} on {set_}\n{metrics.round(4).to_string()}", flush=True)
         for set_ in {"test", "unseen"} & set(tables):
             weights = MODELS_DIR / f"{name}.safetensors"
             evaluation.note_first_look(weights, set_, tables[set_].loc["accuracy", "value"])
-        predictions[name] = test
+        predictions[name] = probs
     predictions.to_csv(evaluation.PREDICTIONS, index=False, float_format="%.7g", lineterminator="\n")
     write_shipped_table(ROOT / "README.md")
 
 
-def cifake_tables(model: Detector, data: Dataset, test: torch.Tensor) -> dict[str, pd.DataFrame]:
-    """The metrics of a model on the sets of CIFAKE; `test` is what it predicts of the test folder."""
-    leak_free, labels = leak_free_rows(data.test.files), data.test.labels
-    sets = {
-        "val": (predict(model, data.validation.pixels), data.validation.labels),
-        "test": (test, labels),
-        "leak_free": (test[leak_free], labels[leak_free]),
+def cifake_tables(
+    model: Detector, data: Dataset, probs: torch.Tensor, distances: torch.Tensor
+) -> dict[str, pd.DataFrame]:
+    """The metrics of a model on the sets of CIFAKE, by its P(FAKE) and distances of the test folder's pictures."""
+    leak_free, labels, validation = leak_free_rows(data.test.files), data.test.labels, data.validation
+    sure = answered(model, probs, distances)
+    held_out = predict(model, validation.pixels)
+    held_out_sure = answered(model, held_out, predict_distance(model, validation.pixels))
+    return {
+        "val": evaluate_all(held_out, validation.labels, held_out_sure),
+        "test": pd.concat([evaluate_all(probs, labels, sure), unlikeness(model, distances)]),
+        "leak_free": evaluate_all(probs[leak_free], labels[leak_free], sure[leak_free]),
+        "test/slice": evaluation.evaluate(probs[evaluation.SLICE], labels[evaluation.SLICE]),
     }
-    tables = {set_: evaluate_all(*scored, model.least_confidence.item()) for set_, scored in sets.items()}
-    return tables | {"test/slice": evaluation.evaluate(test[evaluation.SLICE], labels[evaluation.SLICE])}
 
 
-def source_tables(model: Detector, sources: dict[str, Images], photographs: torch.Tensor) -> dict[str, pd.DataFrame]:
-    """The metrics of a model on each unseen source and on all; generators are set against P(FAKE) of `photographs`."""
+def source_tables(
+    model: Detector, sources: dict[str, Images], photographs: torch.Tensor, known: torch.Tensor
+) -> dict[str, pd.DataFrame]:
+    """The metrics of a model on each unseen source and on all.
+
+    Generators are set against P(FAKE) of `photographs`, and distances against those of `known` pictures.
+    """
     everything = concatenate(*sources.values())
-    probs = predict(model, everything.pixels)
+    probs, distances = predict(model, everything.pixels), predict_distance(model, everything.pixels)
+    sure = answered(model, probs, distances)
     tables = {"unseen": evaluation.evaluate(probs, everything.labels)}
-    parts = probs.split([len(images) for images in sources.values()])
-    for (source, images), part in zip(sources.items(), parts, strict=True):
-        tables[f"unseen/{source}"] = evaluation.evaluate_source(part, int(images.labels[0]), photographs)
+    ends = np.cumsum([len(images) for images in sources.values()])
+    for (source, images), end in zip(sources.items(), ends, strict=True):
+        part = slice(end - len(images), end)
+        rows = evaluation.evaluate_source(probs[part], int(images.labels[0]), photographs)
+        given = answers(probs[part], images.labels, sure[part])
+        tables[f"unseen/{source}"] = pd.concat([rows, given, unlikeness(model, distances[part], known)])
     return tables
 
 

@@ -1,7 +1,7 @@
 """Fit what a trained detector says to what it gets right, on pictures that trained and chose nothing.
 
-Its temperature makes P(FAKE) the share of fakes among pictures of that score; its least confidence is where it had
-better say 'not sure'. Both are part of the model.
+Its temperature makes P(FAKE) the share of fakes among pictures of that score; its least confidence and its largest
+distance are where it had better say 'not sure'. All are part of the model.
 """
 
 import numpy as np
@@ -11,20 +11,30 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import cross_val_predict
 
 from detector.data import Images
-from detector.models import Detector
-from detector.prediction import predict_logits, probabilities
+from detector.models import BANK, Detector
+from detector.prediction import predict_distance, predict_features, predict_logits, probabilities
 
 RISK = 0.005  # of the pictures that are answered at most this share may be called wrong ...
 CERTAINTY = 0.95  # ... with this certainty over the draw of the calibration pictures
+UNLIKE = 0.02  # share of CIFAKE's pictures that may be taken for something else
 MARGINS = np.linspace(4.6, 0, 93)  # logits before the temperature that may separate 'not sure' from an answer, in order
 
 
-def calibrate(model: Detector, images: Images) -> None:
-    """Set the temperature and the least confidence of a model by its logits on `images`."""
+def calibrate(model: Detector, train_set: Images, images: Images) -> None:
+    """Set what a model remembers of its training pictures, and by `images` its temperature and its limits.
+
+    Its largest distance is passed by the share UNLIKE of the images; no label has a say in that, so that what is
+    promised of its answers, which are given within that distance alone, stays true.
+    """
+    rows = np.random.default_rng(0).choice(len(train_set), BANK, replace=len(train_set) < BANK)
+    model.bank.copy_(predict_features(model, train_set.pixels[rows]).half())  # as it is kept
+    distances = predict_distance(model, images.pixels)
+    model.largest_distance.copy_(distances.quantile(1 - UNLIKE))
     model.temperature.fill_(1)
     logits, labels = predict_logits(model, images.pixels).double().numpy(), images.labels.numpy()
     model.temperature.fill_(fit_temperature(logits, labels))
-    margin = fit_margin(logits, labels)
+    like = (distances <= model.largest_distance).numpy()
+    margin = fit_margin(logits[like], labels[like])
     model.least_confidence.copy_(probabilities(margin / model.temperature))
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from detector import figures
 from detector.cifake import CLASSES
 from detector.pictures import MAX_BYTES, open_picture, to_cifake, to_rgb
-from detector.prediction import predict
+from detector.prediction import answered, predict, predict_distance
 from detector.progress import InputError, notebook_kernel, someone_watches
 
 ABOUT = """
@@ -22,7 +22,8 @@ ABOUT = """
 The picture's centre square is brought to 32×32 pixels, the only size that these models know, and judged.
 They learnt from CIFAKE: small photographs of ten kinds of animals and vehicles, and pictures of the same by
 Stable Diffusion 1.4. They say 'not sure' so often that of their answers on such pictures at most one in two hundred
-should be wrong. **On other pictures they can be badly wrong; a verdict is no proof.**
+should be wrong, and where a picture is unlike those that they know. That is not always noticed: **on other pictures
+they can be badly wrong; a verdict is no proof.**
 """
 
 
@@ -34,16 +35,17 @@ def picture_of(pixels: torch.Tensor) -> Image.Image:
 def judge(model: nn.Module, image: Image.Image) -> dict:
     """A model's verdict on any picture: prob P(FAKE), name, words, and `seen`, the uint8 (3, 32, 32) it judged.
 
-    The name is a class, or 'not sure' below the model's least confidence.
+    The name is a class, or 'not sure' where the model is not confident or the picture unlike what it knows.
     """
     seen = to_cifake(image)
-    prob = float(predict(model, seen[None])[0])
-    confidence = max(prob, 1 - prob)
-    what = "made by an AI" if prob >= 0.5 else "a photograph"
-    if confidence > model.least_confidence:
-        name, words = CLASSES[prob >= 0.5], f"{'almost certainly' if confidence >= 0.99 else 'probably'} {what}"
-    else:
+    probs, distances = predict(model, seen[None]), predict_distance(model, seen[None])
+    prob, what = float(probs), "made by an AI" if probs >= 0.5 else "a photograph"
+    if answered(model, probs, distances):
+        name, words = CLASSES[prob >= 0.5], f"{'almost certainly' if abs(prob - 0.5) >= 0.49 else 'probably'} {what}"
+    elif distances <= model.largest_distance:
         name, words = "not sure", f"perhaps {what}"
+    else:
+        name, words = "not sure", f"unlike the pictures that this model knows; perhaps {what}"
     return {"prob": prob, "name": name, "words": words, "seen": seen}
 
 

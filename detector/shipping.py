@@ -33,7 +33,7 @@ def train_shipped(name: str, data: Dataset, path: Path, *, seed: int = 0) -> pd.
     made = {"recipe": asdict(recipe), "data": f"{data.name}, {len(data.train):,} images"}
     save_model(model, path, **made)
     model = load_model(path)  # as it ships: rounded
-    calibrate(model, data.calibration)
+    calibrate(model, data.train, data.calibration)
     save_model(model, path, **made)
     return history
 

@@ -9,9 +9,9 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 
 from detector import calibration
-from detector.calibration import CERTAINTY, MARGINS, RISK, calibrate, fit_margin, fit_temperature
+from detector.calibration import CERTAINTY, MARGINS, RISK, UNLIKE, calibrate, fit_margin, fit_temperature
 from detector.models import load_model, save_model
-from detector.prediction import predict, predict_logits
+from detector.prediction import answered, predict, predict_distance, predict_logits
 
 
 def said(n: int, temperature: float, seed: int = 0, scale: float = 4) -> tuple[np.ndarray, np.ndarray]:
@@ -101,7 +101,7 @@ def test_both_are_part_of_the_model(small_cnn, standin, tmp_path, monkeypatch):
     monkeypatch.setattr(calibration, "fit_temperature", lambda *_: 2.0)
     monkeypatch.setattr(calibration, "fit_margin", lambda *_: 3.0)
     raw = predict_logits(small_cnn, standin.calibration.pixels)
-    calibrate(small_cnn, standin.calibration)
+    calibrate(small_cnn, standin.train, standin.calibration)
     save_model(small_cnn, tmp_path / "calibrated.safetensors", recipe={}, data="stand-in")
     loaded = load_model(tmp_path / "calibrated.safetensors")
     assert loaded.least_confidence.item() == pytest.approx(1 / (1 + np.exp(-1.5)))
@@ -109,7 +109,21 @@ def test_both_are_part_of_the_model(small_cnn, standin, tmp_path, monkeypatch):
 
 
 def test_calibrating_twice_is_calibrating_once(small_cnn, standin):
-    calibrate(small_cnn, standin.calibration)
+    calibrate(small_cnn, standin.train, standin.calibration)
     once = small_cnn.temperature.item(), small_cnn.least_confidence.item()
-    calibrate(small_cnn, standin.calibration)
+    calibrate(small_cnn, standin.train, standin.calibration)
     assert once == (small_cnn.temperature.item(), small_cnn.least_confidence.item())
+
+
+def test_few_known_pictures_are_taken_for_unlike(small_cnn, standin):
+    calibrate(small_cnn, standin.train, standin.calibration)
+    distances = predict_distance(small_cnn, standin.calibration.pixels)
+    assert (distances > small_cnn.largest_distance).float().mean() == pytest.approx(UNLIKE, abs=0.02)
+
+
+def test_what_is_not_promised_for_is_not_answered(small_cnn):
+    """Neither the unconfident nor the unlike."""
+    small_cnn.least_confidence.fill_(0.8)
+    small_cnn.largest_distance.fill_(0.1)
+    probs, distances = torch.tensor([0.9, 0.1, 0.7, 0.9]), torch.tensor([0.05, 0.1, 0.05, 0.2])
+    assert answered(small_cnn, probs, distances).tolist() == [True, True, False, False]

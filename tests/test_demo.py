@@ -31,6 +31,13 @@ def test_it_says_so_where_it_is_not_sure(small_cnn):
         assert ("perhaps" in verdict["words"]) != sure
 
 
+def test_it_says_so_where_the_picture_is_unlike_what_it_knows(small_cnn):
+    small_cnn.largest_distance.fill_(-1)
+    verdict = judge(small_cnn, Image.effect_noise((64, 64), 50))
+    assert verdict["name"] == "not sure"
+    assert "unlike" in verdict["words"]
+
+
 @pytest.fixture
 def client(small_cnn):
     always = [type(small_cnn)(**small_cnn.config).eval() for _ in range(2)]

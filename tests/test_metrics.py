@@ -7,7 +7,7 @@ from sklearn import metrics as reference
 from sklearn.calibration import calibration_curve
 
 from detector import metrics
-from detector.metrics import answers, compare, evaluate_further, reliability, risk_coverage
+from detector.metrics import answers, compare, evaluate_further, reliability, risk_coverage, unlikeness
 from tests.test_evaluation import scores
 
 
@@ -76,10 +76,17 @@ def test_the_interval_of_the_cross_entropy_is_that_of_a_mean():
 
 def test_what_is_answered_by_hand():
     probs, labels = torch.tensor([0.99, 0.95, 0.6, 0.1, 0.02]), torch.tensor([1, 0, 0, 0, 0])
-    table = answers(probs, labels, 0.85)
+    table = answers(probs, labels, torch.maximum(probs, 1 - probs) > 0.85)
     assert table["value"].tolist() == [4 / 5, 3 / 4]
     assert table["n"].tolist() == [5, 4]
-    assert answers(torch.tensor([1.0]), torch.tensor([1]), 1.0).loc["coverage", "value"] == 0
+    assert answers(torch.tensor([1.0]), torch.tensor([1]), torch.tensor([False])).loc["coverage", "value"] == 0
+
+
+def test_what_is_unlike_by_hand(small_cnn):
+    small_cnn.largest_distance.fill_(0.2)
+    table = unlikeness(small_cnn, torch.tensor([0.1, 0.3, 0.25]), torch.tensor([0.0, 0.15, 0.2]))
+    assert table["value"].tolist() == pytest.approx([2 / 3, 7 / 9])
+    assert table["n"].tolist() == [3, 3]
 
 
 def test_risk_coverage_ends_at_the_error():

@@ -6,9 +6,10 @@ import pytest
 import torch
 from efficientnet_lite_pytorch import EfficientNet
 from safetensors import safe_open
+from sklearn.neighbors import NearestNeighbors
 
 from detector import models
-from detector.models import CNN, Transfer, TwoTargets, layer_table, load_model, save_model
+from detector.models import BANK, CNN, NEIGHBOURS, Transfer, TwoTargets, layer_table, load_model, save_model
 from detector.prediction import predict
 from detector.preprocessing import to_unit
 from detector.progress import InputError
@@ -131,3 +132,14 @@ def test_two_targets_share_the_features():
     assert kinds.shape == (4, 6)
     (kinds * torch.arange(6)).sum().backward()
     assert model.kinds.weight.grad.abs().sum() > 0
+
+
+def test_distance_is_scikit_learns(small_cnn, standin):
+    pixels = to_unit(standin.train.pixels[:600])
+    with torch.no_grad():
+        features = small_cnn.features(pixels)
+        small_cnn.bank.copy_(torch.nn.functional.normalize(features[:BANK], dim=1))
+        ours = small_cnn.distance(pixels[BANK:])
+    theirs = NearestNeighbors(n_neighbors=NEIGHBOURS, metric="cosine").fit(features[:BANK].numpy())
+    distances, _ = theirs.kneighbors(features[BANK:].numpy())
+    assert ours.numpy() == pytest.approx(distances[:, -1], abs=1e-5)
