@@ -67,10 +67,15 @@ from detector.figures import labelled_grid
 # The shipped models, and further figures of them
 from detector.models import shipped_models
 from detector.evaluation import check_slices, read_predictions, records_table
-from detector.measured import seed_table
+from detector.measured import seed_table, unlikeness_table
 from detector.metrics import compare_pairs, reliability, risk_coverage
 from detector.evaluation_figures import reliability_diagrams, risk_coverage_curves
 from detector.presentation import records_grid, sources_grid
+
+# Changed pictures
+from detector.corruptions import CORRUPTIONS
+from detector.evaluation_figures import corruption_heatmaps
+from detector.robustness import check_corrupted, corrupt, corruption_grid, robustness_table
 
 # The demo
 from detector.demo import build_demo, launch_demo, picture_of, verdict_picture
@@ -106,6 +111,9 @@ __all__ = [
     # the shipped models, and further figures of them
     "check_slices", "compare_pairs", "read_predictions", "records_grid", "records_table", "reliability",
     "reliability_diagrams", "risk_coverage", "risk_coverage_curves", "seed_table", "shipped_models", "sources_grid",
+    "unlikeness_table",
+    # changed pictures
+    "CORRUPTIONS", "check_corrupted", "corrupt", "corruption_grid", "corruption_heatmaps", "robustness_table",
     # the demo
     "build_demo", "launch_demo", "picture_of", "verdict_picture",
 ]  # fmt: skip

@@ -34,6 +34,13 @@ def seed_table(path: Path = BENCHMARKS / "seeds.csv") -> pd.DataFrame:
     return pd.concat([runs, summary.rename_axis(runs.index.names)]).sort_index(level="model", sort_remaining=False)
 
 
+def unlikeness_table(path: Path = BENCHMARKS / "unlikeness.csv") -> pd.DataFrame:
+    """AUROC of scores of unlikeness: a row a kind of picture, a column a score; the mean over kinds in the last row."""
+    table = _read(path, "python -m benchmarks.unlikeness").pivot(index="kind", columns="score", values="value")
+    table.loc["mean"] = table.mean()
+    return table[table.loc["mean"].sort_values(ascending=False).index]
+
+
 def over_seeds(runs: pd.DataFrame) -> pd.DataFrame:
     """Mean accuracy of each variant, its deviation over seeds, their number, and the difference from the first (%)."""
     rows = 100 * runs.groupby("what", sort=False)["accuracy"].agg(["mean", "std"])

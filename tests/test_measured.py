@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from detector.measured import over_seeds, seed_table, speed_table, training_runs
+from detector.measured import over_seeds, seed_table, speed_table, training_runs, unlikeness_table
 from detector.progress import InputError
 
 
@@ -28,7 +28,16 @@ def test_seed_table_by_hand(tmp_path):
     assert table.loc[("cnn", "deviation"), "official test"] == pytest.approx(0)
 
 
-@pytest.mark.parametrize("read", [speed_table, lambda path: training_runs("part", path), seed_table])
+def test_unlikeness_table_by_hand(tmp_path):
+    path = tmp_path / "unlikeness.csv"
+    rows = {"score": ["a", "b", "a", "b"], "kind": ["x", "x", "y", "y"], "value": [0.5, 0.9, 0.7, 0.7]}
+    pd.DataFrame(rows).to_csv(path, index=False)
+    table = unlikeness_table(path)
+    assert table.columns.tolist() == ["b", "a"]
+    assert table.loc["mean"].tolist() == pytest.approx([0.8, 0.6])
+
+
+@pytest.mark.parametrize("read", [speed_table, lambda path: training_runs("part", path), seed_table, unlikeness_table])
 def test_a_missing_file_is_told(tmp_path, read):
     with pytest.raises(InputError, match=r"none\.csv is missing"):
         read(tmp_path / "none.csv")
