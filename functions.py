@@ -77,6 +77,12 @@ from detector.corruptions import CORRUPTIONS
 from detector.evaluation_figures import corruption_heatmaps
 from detector.robustness import check_corrupted, corrupt, corruption_grid, robustness_table
 
+# Explanation
+from detector.explanation import MAPS, band_evidence, lay_out, one_view
+from detector.explanation_figures import band_lines, embedding_scatter, map_grid
+from detector.measured import explanation_table
+from detector.prediction import predict_features
+
 # The demo
 from detector.demo import build_demo, launch_demo, picture_of, verdict_picture
 
@@ -114,6 +120,9 @@ __all__ = [
     "unlikeness_table",
     # changed pictures
     "CORRUPTIONS", "check_corrupted", "corrupt", "corruption_grid", "corruption_heatmaps", "robustness_table",
+    # explanation
+    "MAPS", "band_evidence", "band_lines", "embedding_scatter", "explanation_table", "lay_out", "map_grid", "one_view",
+    "predict_features",
     # the demo
     "build_demo", "launch_demo", "picture_of", "verdict_picture",
 ]  # fmt: skip

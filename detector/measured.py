@@ -41,6 +41,13 @@ def unlikeness_table(path: Path = BENCHMARKS / "unlikeness.csv") -> pd.DataFrame
     return table[table.loc["mean"].sort_values(ascending=False).index]
 
 
+def explanation_table(path: Path = BENCHMARKS / "explanations.csv") -> pd.DataFrame:
+    """How faithful maps are: a row a map, the best first; deletion, insertion, their gap, how like random weights'."""
+    table = _read(path, "python -m benchmarks.explanations").pivot(index="map", columns="measure", values="value")
+    table.insert(2, "insertion - deletion", table["insertion"] - table["deletion"])
+    return table.sort_values("insertion - deletion", ascending=False)
+
+
 def over_seeds(runs: pd.DataFrame) -> pd.DataFrame:
     """Mean accuracy of each variant, its deviation over seeds, their number, and the difference from the first (%)."""
     rows = 100 * runs.groupby("what", sort=False)["accuracy"].agg(["mean", "std"])

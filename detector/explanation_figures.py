@@ -1,0 +1,57 @@
+"""Figures of where a verdict comes from, and of what a network makes of the pictures."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+from detector.cifake import CLASSES
+from detector.figures import COLORS, new_figure
+
+
+def map_grid(pixels: torch.Tensor, maps: torch.Tensor, captions: Sequence[str], *, title: str) -> Figure:
+    """Pictures, uint8 (N, 3, 32, 32), above their maps (N, 32, 32): red speaks for the verdict, blue against it.
+
+    Each map is scaled by its own largest value.
+    """
+    figure, axes = new_figure(title, 2, len(pixels), (1.3 * len(pixels), 3.2))
+    for column, (picture, map_, caption) in enumerate(zip(pixels, maps, captions, strict=True)):
+        top, bottom = axes[:, column]
+        largest = float(map_.abs().max()) or 1.0
+        top.imshow(picture.permute(1, 2, 0))
+        top.set_title(caption, fontsize=9)
+        bottom.imshow(picture.permute(1, 2, 0).float().mean(2), cmap="gray")
+        bottom.imshow(map_, cmap="RdBu_r", vmin=-largest, vmax=largest, alpha=0.65)
+        for axis in (top, bottom):
+            axis.axis("off")
+    return figure
+
+
+def band_lines(evidence: pd.DataFrame, verdicts: np.ndarray) -> Figure:
+    """Mean fall of the logit by band of frequencies, of `band_evidence`, for verdicts (N,) of 0 or 1, with quartiles."""
+    figure, axes = new_figure("Which frequencies speak for a verdict", size=(6.5, 3.6))
+    for verdict, name in enumerate(CLASSES):
+        falls = evidence[verdicts == verdict]
+        low, high = falls.quantile(0.25), falls.quantile(0.75)
+        axes[0, 0].plot(evidence.columns, falls.mean(), "o-", color=COLORS[name], label=f"verdict {name}")
+        axes[0, 0].fill_between(evidence.columns, low, high, color=COLORS[name], alpha=0.2, lw=0)
+    axes[0, 0].axhline(0, color="0.6", lw=1)
+    axes[0, 0].set(xlabel="band taken out, up to (cycles per pixel)", ylabel="fall of the logit")
+    axes[0, 0].legend(frameon=False, title="line: mean; band: middle half", title_fontsize=9)
+    return figure
+
+
+def embedding_scatter(points: np.ndarray, labels: np.ndarray, wrong: np.ndarray) -> Figure:
+    """Points (N, 2), a picture each, coloured by what they are, labels (N,); crosses where the verdict is wrong."""
+    figure, axes = new_figure("What the CNN makes of test pictures, laid out in a plane", size=(7, 5.6))
+    for label, name in enumerate(CLASSES):
+        of_class = labels == label
+        axes[0, 0].scatter(*points[of_class].T, s=5, color=COLORS[name], alpha=0.5, lw=0, label=name)
+        axes[0, 0].scatter(
+            *points[of_class & wrong].T, s=45, color=COLORS[name], marker="X", ec="black", label=f"{name}, called wrong"
+        )
+    axes[0, 0].set(xticks=[], yticks=[])
+    axes[0, 0].legend(frameon=False, markerscale=1.2)
+    return figure
