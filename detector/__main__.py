@@ -10,6 +10,7 @@ import torch
 
 from detector import demo, evaluation
 from detector.budgets import BUDGETS, DEFAULT
+from detector.card import write_model_card
 from detector.data import LEAKS, TRAIN_COPIES, Dataset, Images, concatenate, leak_free_rows, load_data, load_folders
 from detector.leakage import all_pictures, copies_table, find_copies, index_classes, leaks, train_copies
 from detector.metrics import answers, evaluate_all, unlikeness
@@ -62,7 +63,7 @@ def run_train(options: argparse.Namespace) -> None:
 
 
 def run_evaluate(_options: argparse.Namespace) -> None:
-    """Score every model in models/ as shipped, into models/results.json, predictions.csv and README's table."""
+    """Score every model in models/ as shipped, into models/ (records, predictions, card) and README's table."""
     data, sources = load_cifake_only(), load_unseen()
     corrupted = corrupt_all(data.test.pixels[FIFTH])
     predictions = pd.DataFrame({"file": data.test.files})
@@ -80,6 +81,7 @@ def run_evaluate(_options: argparse.Namespace) -> None:
         predictions[name] = probs
     predictions.to_csv(evaluation.PREDICTIONS, index=False, float_format="%.7g", lineterminator="\n")
     write_shipped_table(ROOT / "README.md")
+    write_model_card()
 
 
 def cifake_tables(

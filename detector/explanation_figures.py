@@ -30,7 +30,7 @@ def map_grid(pixels: torch.Tensor, maps: torch.Tensor, captions: Sequence[str], 
 
 
 def band_lines(evidence: pd.DataFrame, verdicts: np.ndarray) -> Figure:
-    """Mean fall of the logit by band of frequencies, of `band_evidence`, for verdicts (N,) of 0 or 1, with quartiles."""
+    """Mean fall of the logit by band of frequencies, of `band_evidence`, by verdict (N,), 0 or 1; quartiles shaded."""
     figure, axes = new_figure("Which frequencies speak for a verdict", size=(6.5, 3.6))
     for verdict, name in enumerate(CLASSES):
         falls = evidence[verdicts == verdict]

@@ -78,7 +78,7 @@ def records_grid(metrics: Sequence[str], path: Path = RESULTS) -> pd.DataFrame:
     """
     tests = {"official": records_table("test", path), "leak-free": records_table("leak_free", path)}
     rows = {
-        (model, test): [_in_words(metric, table.loc[(model, metric)]) for metric in metrics]
+        (model, test): [in_words(metric, table.loc[(model, metric)]) for metric in metrics]
         for model in SHIPPED
         for test, table in tests.items()
     }
@@ -86,8 +86,9 @@ def records_grid(metrics: Sequence[str], path: Path = RESULTS) -> pd.DataFrame:
     return pd.DataFrame(list(rows.values()), index, columns=[metric.replace("_", " ") for metric in metrics])
 
 
-def _in_words(metric: str, row: pd.Series) -> str:
-    if metric in ("auc", "average_precision", "nll", "brier"):
+def in_words(metric: str, row: pd.Series) -> str:
+    """A record with its interval: a share in percent, an area or a loss as it is."""
+    if metric in ("auc", "unlike_auc", "average_precision", "nll", "brier"):
         return f"{row['value']:.4f} ({row['low']:.4f} – {row['high']:.4f})"
     return _with_interval(row)
 
@@ -97,7 +98,7 @@ def sources_grid(metric: str, path: Path = RESULTS) -> pd.DataFrame:
     records = pd.DataFrame(read_records(path))
     records = records[records["set"].str.startswith("unseen/") & (records["metric"] == metric)]
     records = records.assign(source=records["set"].str.removeprefix("unseen/"))
-    shown = records.assign(shown=[_in_words(metric, row) for _, row in records.iterrows()])
+    shown = records.assign(shown=[in_words(metric, row) for _, row in records.iterrows()])
     grid = shown.pivot(index="source", columns="model", values="shown").reindex(columns=list(SHIPPED))
     return grid.assign(n=records.groupby("source")["n"].first())
 

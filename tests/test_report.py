@@ -16,6 +16,7 @@ import pytest
 import functions
 from detector import report
 from detector.budgets import DEFAULT
+from detector.card import CARD, model_card
 from detector.data import LEAKS
 from detector.evaluation import LEDGER, RESULTS, read_records
 from detector.presentation import SHIPPED, write_shipped_table
@@ -191,6 +192,7 @@ def test_the_readme_has_the_figures_of_record(tmp_path):
     page.write_text((ROOT / "README.md").read_text())
     write_shipped_table(page)
     assert page.read_text() == (ROOT / "README.md").read_text()
+    assert CARD.read_text() == model_card()
     assert set(SHIPPED) == {path.stem for path in RESULTS.parent.glob("*.safetensors")}
     counts = {row["set"]: row["n"] for row in read_records() if row["metric"] == "accuracy"}
     assert counts["test"] == 20_000
