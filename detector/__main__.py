@@ -6,23 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from detector import demo, evaluation
 from detector.budgets import BUDGETS, DEFAULT
 from detector.card import write_model_card
 from detector.data import LEAKS, TRAIN_COPIES, Dataset, Images, concatenate, leak_free_rows, load_data, load_folders
 from detector.leakage import all_pictures, copies_table, find_copies, index_classes, leaks, train_copies
-from detector.metrics import answers, evaluate_all, unlikeness
+from detector.metrics import evaluate_all, evaluate_unseen
 from detector.models import MODELS_DIR, Detector, load_model, shipped_models
-from detector.pictures import open_picture
-from detector.prediction import answered, predict, predict_distance
 from detector.presentation import write_shipped_table
 from detector.progress import InputError
 from detector.report import NOTEBOOK, ROOT, make_report
 from detector.robustness import FIFTH, corrupt_all, robustness_tables
 from detector.shipping import TRAININGS, train_shipped
 from detector.unseen import load_unseen
+from detector.verdicts import files_in, judge_all, judge_files, probs_of
 
 
 def run_report(options: argparse.Namespace) -> None:
@@ -68,70 +66,61 @@ def run_evaluate(_options: argparse.Namespace) -> None:
     corrupted = corrupt_all(data.test.pixels[FIFTH])
     predictions = pd.DataFrame({"file": data.test.files})
     for name, model in shipped_models().items():
-        probs, distances = predict(model, data.test.pixels), predict_distance(model, data.test.pixels)
-        tables = cifake_tables(model, data, probs, distances) | robustness_tables(model, data.test, corrupted)
+        test = judge_all(model, data.test.pixels)
+        tables = cifake_tables(model, data, test) | robustness_tables(model, data.test, corrupted)
         if sources:
-            tables |= source_tables(model, sources, probs[data.test.labels == 0], distances)
+            tables |= source_tables(model, sources, test[data.test.labels.numpy() == 0])
         for set_, metrics in tables.items():
             evaluation.record(name, set_, metrics)
             print(f"{name} on {set_}\n{metrics.round(4).to_string()}", flush=True)
         for set_ in {"test", "unseen"} & set(tables):
             weights = MODELS_DIR / f"{name}.safetensors"
             evaluation.note_first_look(weights, set_, tables[set_].loc["accuracy", "value"])
-        predictions[name] = probs
+        predictions[name] = test["prob"]
     predictions.to_csv(evaluation.PREDICTIONS, index=False, float_format="%.7g", lineterminator="\n")
     write_shipped_table(ROOT / "README.md")
     write_model_card()
 
 
-def cifake_tables(
-    model: Detector, data: Dataset, probs: torch.Tensor, distances: torch.Tensor
-) -> dict[str, pd.DataFrame]:
-    """The metrics of a model on the sets of CIFAKE, by its P(FAKE) and distances of the test folder's pictures."""
-    leak_free, labels, validation = leak_free_rows(data.test.files), data.test.labels, data.validation
-    sure = answered(model, probs, distances)
-    held_out = predict(model, validation.pixels)
-    held_out_sure = answered(model, held_out, predict_distance(model, validation.pixels))
-    return {
-        "val": evaluate_all(held_out, validation.labels, held_out_sure),
-        "test": pd.concat([evaluate_all(probs, labels, sure), unlikeness(model, distances)]),
-        "leak_free": evaluate_all(probs[leak_free], labels[leak_free], sure[leak_free]),
-        "test/slice": evaluation.evaluate(probs[evaluation.SLICE], labels[evaluation.SLICE]),
+def cifake_tables(model: Detector, data: Dataset, test: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The metrics of a model on the sets of CIFAKE; `test` are its verdicts on the test folder."""
+    leak_free, tenth = leak_free_rows(data.test.files), np.arange(len(test))[evaluation.SLICE]
+    sets = {
+        "val": (judge_all(model, data.validation.pixels), data.validation.labels),
+        "test": (test, data.test.labels),
+        "leak_free": (test[leak_free], data.test.labels[leak_free]),
     }
+    slice_ = evaluation.evaluate(probs_of(test.iloc[tenth]), data.test.labels[evaluation.SLICE])
+    return {set_: evaluate_all(*scored) for set_, scored in sets.items()} | {"test/slice": slice_}
 
 
-def source_tables(
-    model: Detector, sources: dict[str, Images], photographs: torch.Tensor, known: torch.Tensor
-) -> dict[str, pd.DataFrame]:
-    """The metrics of a model on each unseen source and on all.
-
-    Generators are set against P(FAKE) of `photographs`, and distances against those of `known` pictures.
-    """
+def source_tables(model: Detector, sources: dict[str, Images], photographs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The metrics of a model on each unseen source and on all; generators are set against verdicts on `photographs`."""
     everything = concatenate(*sources.values())
-    probs, distances = predict(model, everything.pixels), predict_distance(model, everything.pixels)
-    sure = answered(model, probs, distances)
-    tables = {"unseen": evaluation.evaluate(probs, everything.labels)}
-    ends = np.cumsum([len(images) for images in sources.values()])
-    for (source, images), end in zip(sources.items(), ends, strict=True):
-        part = slice(end - len(images), end)
-        rows = evaluation.evaluate_source(probs[part], int(images.labels[0]), photographs)
-        given = answers(probs[part], images.labels, sure[part])
-        tables[f"unseen/{source}"] = pd.concat([rows, given, unlikeness(model, distances[part], known)])
+    verdicts = judge_all(model, everything.pixels)
+    tables = {"unseen": evaluation.evaluate(probs_of(verdicts), everything.labels)}
+    for source, images in sources.items():
+        part = verdicts[np.isin(everything.files, images.files)]
+        tables[f"unseen/{source}"] = evaluate_unseen(part, images.labels, photographs)
     return tables
 
 
 def run_predict(options: argparse.Namespace) -> None:
-    """P(FAKE) of pictures, a line each; one that cannot be read is told on the error stream."""
-    model, failed = load_model(options.weights), 0
-    for path in options.paths:
-        try:
-            verdict = demo.judge(model, open_picture(path.read_bytes()))
-            print(f"{verdict['prob']:.4f}\t{verdict['name']}\t{path}")
-        except (InputError, OSError) as error:
-            failed += 1
-            print(f"{path}: {error}", file=sys.stderr)
-    if failed:
-        raise InputError(f"{failed} of {len(options.paths)} pictures could not be read.")
+    """The verdicts on pictures, a line each as it comes; folders are searched. What cannot be read comes last."""
+    model, paths = load_model(options.weights), files_in(options.paths)
+    rows = []
+    for row in judge_files(model, paths):
+        rows.append(row)
+        if row["verdict"] != "error":
+            print(f"{row['prob']:.4f}\t{row['verdict']}\t{row['file']}", flush=True)
+    table = pd.DataFrame(rows, columns=["file", "verdict", "prob", "words"])
+    if options.csv:
+        table.to_csv(options.csv, index=False, float_format="%.6f", lineterminator="\n")
+    failed = table[table["verdict"] == "error"]
+    for row in failed.itertuples():
+        print(f"{row.file}: {row.words}", file=sys.stderr)
+    if len(failed) or not paths:
+        raise InputError(f"{len(failed)} of {len(table)} pictures could not be read.")
 
 
 def run_demo(options: argparse.Namespace) -> None:
@@ -167,6 +156,7 @@ def parser() -> argparse.ArgumentParser:
     command(run_evaluate, "evaluate")
     predict = command(run_predict, "predict")
     predict.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    predict.add_argument("--csv", type=Path, metavar="FILE", help="also write the verdicts and errors to FILE")
     predict.add_argument("--weights", type=Path, default=MODELS_DIR / "cnn.safetensors")
     served = command(run_demo, "demo")
     served.add_argument("--port", type=int, default=None, help="default: the first free one from 7860")

@@ -12,7 +12,8 @@ from sklearn.model_selection import cross_val_predict
 
 from detector.data import Images
 from detector.models import BANK, Detector
-from detector.prediction import predict_distance, predict_features, predict_logits, probabilities
+from detector.prediction import predict, predict_distance, predict_features, predict_logits, probabilities
+from detector.verdicts import steady
 
 RISK = 0.005  # of the pictures that are answered at most this share may be called wrong ...
 CERTAINTY = 0.95  # ... with this certainty over the draw of the calibration pictures
@@ -23,8 +24,8 @@ MARGINS = np.linspace(4.6, 0, 93)  # logits before the temperature that may sepa
 def calibrate(model: Detector, train_set: Images, images: Images) -> None:
     """Set what a model remembers of its training pictures, and by `images` its temperature and its limits.
 
-    Its largest distance is passed by the share UNLIKE of the images; no label has a say in that, so that what is
-    promised of its answers, which are given within that distance alone, stays true.
+    Its largest distance is passed by the share UNLIKE of the images. Only those within it whose verdict is steady get
+    an answer; no label has a say in that, so that what is promised of the answers stays true.
     """
     rows = np.random.default_rng(0).choice(len(train_set), BANK, replace=len(train_set) < BANK)
     model.bank.copy_(predict_features(model, train_set.pixels[rows]).half())  # as it is kept
@@ -33,8 +34,8 @@ def calibrate(model: Detector, train_set: Images, images: Images) -> None:
     model.temperature.fill_(1)
     logits, labels = predict_logits(model, images.pixels).double().numpy(), images.labels.numpy()
     model.temperature.fill_(fit_temperature(logits, labels))
-    like = (distances <= model.largest_distance).numpy()
-    margin = fit_margin(logits[like], labels[like])
+    held = (distances <= model.largest_distance) & steady(model, images.pixels, predict(model, images.pixels))
+    margin = fit_margin(logits[held.numpy()], labels[held.numpy()])
     model.least_confidence.copy_(probabilities(margin / model.temperature))
 
 

@@ -1,30 +1,57 @@
-"""The Gradio app: a picture in, a verdict out. Launches nothing by itself."""
+"""The Gradio app: a picture in, a verdict out, then what it rests on; and many pictures at once.
 
-from collections.abc import Mapping
+Launches nothing when imported.
+"""
+
+import html
+import tempfile
+import uuid
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import gradio as gr
 import numpy as np
+import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
-from torch import nn
 
 from detector import figures
-from detector.cifake import CLASSES
+from detector.explanation import band_evidence, integrated_gradients, one_view
+from detector.explanation_figures import band_bars, map_over
+from detector.models import Detector
 from detector.pictures import MAX_BYTES, open_picture, to_cifake, to_rgb
-from detector.prediction import answered, predict, predict_distance
 from detector.progress import InputError, notebook_kernel, someone_watches
+from detector.verdicts import judge, judge_files
 
+MOST = 500  # pictures at once
 ABOUT = """
 # Real, or made by an AI?
 
-The picture's centre square is brought to 32×32 pixels, the only size that these models know, and judged.
-They learnt from CIFAKE: small photographs of ten kinds of animals and vehicles, and pictures of the same by
-Stable Diffusion 1.4. They say 'not sure' so often that of their answers on such pictures at most one in two hundred
-should be wrong, and where a picture is unlike those that they know. That is not always noticed: **on other pictures
-they can be badly wrong; a verdict is no proof.**
+Drop a picture. Its centre square is brought to 32×32 pixels, the only size that these models know, and judged.
+**A verdict is no proof.**
 """
+LIMITS = """
+**What the models learnt.** CIFAKE: small photographs of ten kinds of animals and vehicles, and pictures of the same by
+one generator, Stable Diffusion 1.4. Nothing else.
+
+**When they say 'not sure'.** Where the picture is unlike those that they know; where they are not confident, so that of
+their answers on pictures like CIFAKE's at most one in two hundred should be wrong; and where saving the picture as a
+JPEG, scaling it by a tenth or cutting off its edge turns the verdict.
+
+**What they cannot do.** On photographs of other sources, and on pictures by other generators, they are often wrong or
+not sure; the report says how often. At 32×32 pixels most traces of a large picture's making are gone.
+
+**Where it stays.** Pictures are judged on this machine, kept for at most an hour, and sent nowhere.
+"""
+DELETED = "The picture was deleted meanwhile. Please drop it again."
+COLUMNS = {"file": "file", "verdict": "verdict", "prob": "P(FAKE)", "words": "in words"}
+CSS = """
+.verdict h2 { margin: 0 0 .3em 0 } .verdict ul { margin: .3em 0 0 1.2em; padding: 0 }
+@media (max-width: 640px) { .verdict h2 { font-size: 1.2em } }
+"""
+PLACES = [["upper left", "upper middle", "upper right"], ["left", "middle", "right"],
+          ["lower left", "lower middle", "lower right"]]  # fmt: skip
 
 
 def picture_of(pixels: torch.Tensor) -> Image.Image:
@@ -32,65 +59,135 @@ def picture_of(pixels: torch.Tensor) -> Image.Image:
     return Image.fromarray(pixels.permute(1, 2, 0).numpy())
 
 
-def judge(model: nn.Module, image: Image.Image) -> dict:
-    """A model's verdict on any picture: prob P(FAKE), name, words, and `seen`, the uint8 (3, 32, 32) it judged.
-
-    The name is a class, or 'not sure' where the model is not confident or the picture unlike what it knows.
-    """
-    seen = to_cifake(image)
-    probs, distances = predict(model, seen[None]), predict_distance(model, seen[None])
-    prob, what = float(probs), "made by an AI" if probs >= 0.5 else "a photograph"
-    if answered(model, probs, distances):
-        name, words = CLASSES[prob >= 0.5], f"{'almost certainly' if abs(prob - 0.5) >= 0.49 else 'probably'} {what}"
-    elif distances <= model.largest_distance:
-        name, words = "not sure", f"perhaps {what}"
-    else:
-        name, words = "not sure", f"unlike the pictures that this model knows; perhaps {what}"
-    return {"prob": prob, "name": name, "words": words, "seen": seen}
-
-
-def verdict_picture(model: nn.Module, image: Image.Image) -> Figure:
+def verdict_picture(model: Detector, image: Image.Image) -> Figure:
     """The verdict as the demo gives it, as a figure."""
     given = torch.from_numpy(np.array(to_rgb(image))).permute(2, 0, 1)
     verdict = judge(model, image)
     return figures.verdict(given, verdict["seen"], verdict)
 
 
-def build_demo(models: Mapping[str, nn.Module], examples: list[Image.Image] = ()) -> gr.Blocks:
+def verdict_html(model: Detector, verdict: Mapping) -> str:
+    """The verdict and the three conditions of its rule, for eyes and screen readers."""
+    confidence, least = max(verdict["prob"], 1 - verdict["prob"]), float(model.least_confidence)
+    rule = [
+        (verdict["confident"], f"confident: {confidence:.1%}, of which more than {least:.1%} is asked"),
+        (verdict["like"], "like the pictures that it knows"),
+        (verdict["steady"], "steady under a JPEG, a scaling and a cut"),
+    ]
+    items = "".join(f"<li>{'✓' if met else '✗ not'} {words}</li>" for met, words in rule)
+    return _status(f"{verdict['verdict']}: {verdict['words']}", f"<ul>{items}</ul>")
+
+
+def _status(title: str, below: str = "") -> str:
+    return f'<div class="verdict" role="status" aria-live="polite"><h2>{html.escape(title)}</h2>{below}</div>'
+
+
+def explain(model: Detector, pixels: torch.Tensor) -> tuple[Figure, str, Figure, str]:
+    """What a verdict on uint8 pixels (3, 32, 32) rests on: a map and bands of frequencies, each with a reading."""
+    single = one_view(model)
+    (map_,) = integrated_gradients(single, pixels[None])
+    evidence = band_evidence(single, pixels[None]).iloc[0]
+    parts = torch.nn.functional.adaptive_avg_pool2d(map_[None].clamp(min=0), 3)[0]
+    row, column = divmod(int(parts.argmax()), 3)
+    end = evidence.idxmax()
+    where = f"Red speaks for the verdict, blue against it; most of it comes from the {PLACES[row][column]}."
+    bands = (
+        "No band of frequencies by itself speaks for the verdict."
+        if evidence.max() <= 0
+        else f"Without the detail of {1 / end:.0f} to {1 / (end - 1 / 16):.0f} pixels a wave the verdict loses most."
+        if end > 1 / 16
+        else "Without its coarse shapes the verdict loses most."
+    )
+    return map_over(pixels, map_), where, band_bars(evidence), bands
+
+
+def build_demo(models: Mapping[str, Detector], examples: Sequence[Image.Image] = ()) -> gr.Blocks:
     """The app for some models by name; the first is the default. `examples` are pictures to click."""
+    with gr.Blocks(title="Real, or made by an AI?", analytics_enabled=False, delete_cache=(600, 3600)) as app:
+        gr.Markdown(ABOUT)
+        choice = gr.Radio(list(models), value=next(iter(models)), label="Model")
+        with gr.Tab("One picture"):
+            _one_picture(models, choice, examples)
+        with gr.Tab("Many pictures"):
+            _many_pictures(models, choice)
+        with gr.Tab("What it can and cannot do"):
+            gr.Markdown(LIMITS)
+    return app
+
+
+def _one_picture(models: Mapping[str, Detector], choice: gr.Radio, examples: Sequence[Image.Image]) -> None:
+    """The tab of one picture: the verdict first, what it rests on afterwards."""
 
     def answer(path: str | None, name: str) -> tuple[str, dict | None, Image.Image | None]:
+        """The verdict of a model on a picture: HTML, the two probabilities, the 32x32 view."""
         if path is None:
             return "", None, None
         try:
             verdict = judge(models[name], open_picture(Path(path).read_bytes()))
-        except InputError as error:
-            return f"### {error}", None, None
-        except FileNotFoundError:
-            return "### The picture was deleted meanwhile. Please drop it again.", None, None
+        except (InputError, FileNotFoundError) as error:
+            told = str(error) if isinstance(error, InputError) else DELETED
+            return _status(told), None, None
         seen = picture_of(verdict["seen"]).resize((256, 256), Image.Resampling.NEAREST)
         share = {"FAKE": verdict["prob"], "REAL": 1 - verdict["prob"]}
-        return f"## {verdict['name']}: {verdict['words']}", share, seen
+        return verdict_html(models[name], verdict), share, seen
 
-    with gr.Blocks(title="Real, or made by an AI?", analytics_enabled=False, delete_cache=(600, 3600)) as app:
-        gr.Markdown(ABOUT)
-        with gr.Row():
-            with gr.Column():
-                picture = gr.Image(
-                    type="filepath", sources=["upload", "clipboard"], label="Your picture", height=280, format="png"
-                )
-                # The file as it came: Gradio would flatten 16 bits, and answer what is no picture with its own error
-                picture.preprocess = lambda payload: payload.path if payload else None
-                choice = gr.Radio(list(models), value=next(iter(models)), label="Model")
-            with gr.Column():
-                words = gr.Markdown(label="Verdict")
-                share = gr.Label(label="Probability", num_top_classes=2)
-                seen = gr.Image(label="What the model sees, 32×32 pixels", interactive=False, height=200, format="png")
-        if examples:
-            gr.Examples([[example] for example in examples], [picture], label="Examples from the test folder")
-        changes = [picture.change, choice.change]
-        gr.on(changes, answer, [picture, choice], [words, share, seen], api_name="predict", show_progress="minimal")
-    return app
+    def why(path: str | None, name: str) -> tuple[Figure | None, str, Figure | None, str]:
+        """What the verdict of a model on a picture rests on: a map and bands of frequencies, each with a reading."""
+        try:
+            return explain(models[name], to_cifake(open_picture(Path(path or "").read_bytes())))
+        except (InputError, OSError):  # told by the verdict already
+            return None, "", None, ""
+
+    with gr.Row():
+        with gr.Column():
+            kinds = ["upload", "clipboard"]
+            picture = gr.Image(type="filepath", sources=kinds, label="Your picture", height=280, format="png")
+            # The file as it came: Gradio would flatten 16 bits, and answer what is no picture with its own error
+            picture.preprocess = lambda payload: payload.path if payload else None
+            if examples:
+                gr.Examples([[example] for example in examples], [picture], label="Examples from the test folder")
+        with gr.Column():
+            words = gr.HTML(label="Verdict")
+            share = gr.Label(label="Probability", num_top_classes=2)
+            seen = gr.Image(label="What the model sees: 32×32 pixels", interactive=False, height=200, format="png")
+    with gr.Row():
+        with gr.Column():
+            map_, map_words = gr.Plot(label="Where the verdict comes from"), gr.Markdown()
+        with gr.Column():
+            bands, bands_words = gr.Plot(label="In which frequencies it lies"), gr.Markdown()
+    given, shown = [picture, choice], [map_, map_words, bands, bands_words]
+    changes = [picture.change, choice.change]
+    judged = gr.on(changes, answer, given, [words, share, seen], api_name="predict", show_progress="minimal")
+    judged.then(why, given, shown, api_name="explain", show_progress="minimal")
+
+
+def _many_pictures(models: Mapping[str, Detector], choice: gr.Radio) -> None:
+    """The tab of many pictures: a table and its file."""
+    folder = tempfile.TemporaryDirectory(prefix="verdicts-")  # goes when the app does
+
+    def answer_many(
+        paths: list[str] | None,
+        name: str,
+        bar: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio passes it
+    ) -> tuple[pd.DataFrame, str | None, str]:
+        """The verdicts of a model on up to 500 pictures: a table, its CSV file, a summary in HTML."""
+        paths = [Path(path) for path in paths or []]
+        if not 0 < len(paths) <= MOST:
+            return pd.DataFrame(columns=list(COLUMNS.values())), None, _status(f"Please drop 1 to {MOST} pictures.")
+        steps = bar.tqdm(judge_files(models[name], paths), total=len(paths), desc="judging", unit="pictures")
+        rows = [{**row, "file": Path(row["file"]).name} for row in steps]
+        table = pd.DataFrame(rows)[list(COLUMNS)].rename(columns=COLUMNS).round({"P(FAKE)": 4})
+        path = Path(folder.name, f"verdicts-{uuid.uuid4().hex[:8]}.csv")
+        table.to_csv(path, index=False)
+        counts = table["verdict"].value_counts()
+        return table, str(path), _status(", ".join(f"{n} {verdict}" for verdict, n in counts.items()))
+
+    files = gr.File(file_count="multiple", label=f"Up to {MOST} pictures")
+    start = gr.Button("Judge them", variant="primary")
+    summary = gr.HTML(label="Summary")
+    table = gr.Dataframe(headers=list(COLUMNS.values()), interactive=False, label="Verdicts", show_search="filter")
+    download = gr.DownloadButton("Download the table (CSV)")
+    start.click(answer_many, [files, choice], [table, download, summary], api_name="predict_many")
 
 
 _running: list[gr.Blocks] = []
@@ -111,6 +208,8 @@ def launch_demo(app: gr.Blocks, **options) -> None:
         "run_history": False,
         "prevent_thread_lock": True,
         "max_file_size": 2 * MAX_BYTES,
+        "theme": gr.themes.Soft(),
+        "css": CSS,
     } | options
     app.launch(inline=notebook_kernel() is not None, **settings)
     _running.append(app)

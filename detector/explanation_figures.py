@@ -5,27 +5,43 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from detector.cifake import CLASSES
-from detector.figures import COLORS, new_figure
+from detector.figures import COLORS, MODEL_COLORS, new_figure, show_picture
+
+
+def _draw_map(axes: Axes, picture: torch.Tensor, map_: torch.Tensor) -> None:
+    """A map (32, 32) over the grey picture, scaled by its own largest value."""
+    largest = float(map_.abs().max()) or 1.0
+    axes.imshow(picture.permute(1, 2, 0).float().mean(2), cmap="gray")
+    axes.imshow(map_, cmap="RdBu_r", vmin=-largest, vmax=largest, alpha=0.65)
+    axes.set_axis_off()
 
 
 def map_grid(pixels: torch.Tensor, maps: torch.Tensor, captions: Sequence[str], *, title: str) -> Figure:
-    """Pictures, uint8 (N, 3, 32, 32), above their maps (N, 32, 32): red speaks for the verdict, blue against it.
-
-    Each map is scaled by its own largest value.
-    """
+    """Pictures, uint8 (N, 3, 32, 32), above their maps (N, 32, 32): red speaks for the verdict, blue against it."""
     figure, axes = new_figure(title, 2, len(pixels), (1.3 * len(pixels), 3.2))
-    for column, (picture, map_, caption) in enumerate(zip(pixels, maps, captions, strict=True)):
-        top, bottom = axes[:, column]
-        largest = float(map_.abs().max()) or 1.0
-        top.imshow(picture.permute(1, 2, 0))
-        top.set_title(caption, fontsize=9)
-        bottom.imshow(picture.permute(1, 2, 0).float().mean(2), cmap="gray")
-        bottom.imshow(map_, cmap="RdBu_r", vmin=-largest, vmax=largest, alpha=0.65)
-        for axis in (top, bottom):
-            axis.axis("off")
+    for (top, bottom), picture, map_, caption in zip(axes.T, pixels, maps, captions, strict=True):
+        show_picture(top, picture, caption)
+        _draw_map(bottom, picture, map_)
+    return figure
+
+
+def map_over(picture: torch.Tensor, map_: torch.Tensor) -> Figure:
+    """One map (32, 32) over its picture, uint8 (3, 32, 32)."""
+    figure, axes = new_figure("", size=(3.2, 3.2), of_record=True)
+    _draw_map(axes[0, 0], picture, map_)
+    return figure
+
+
+def band_bars(evidence: pd.Series) -> Figure:
+    """The fall of one picture's logit by band, a row of `band_evidence`."""
+    figure, axes = new_figure("", size=(4.4, 3.2), of_record=True)
+    axes[0, 0].bar(evidence.index - 1 / 32, evidence, width=0.05, color=[MODEL_COLORS[value < 0] for value in evidence])
+    axes[0, 0].axhline(0, color="0.4", lw=1)
+    axes[0, 0].set(xlabel="band taken out (cycles per pixel)", ylabel="loss of the verdict's logit")
     return figure
 
 

@@ -175,9 +175,9 @@ def labelled_grid(
 def verdict(picture: torch.Tensor, seen: torch.Tensor, verdict: Mapping[str, float | str]) -> Figure:
     """A verdict: the picture given, the 32x32 view judged, P(FAKE) on a scale.
 
-    `picture` uint8 (3, H, W), `seen` uint8 (3, 32, 32), `verdict` with keys prob, name, words.
+    `picture` uint8 (3, H, W), `seen` uint8 (3, 32, 32), `verdict` with keys prob, verdict, words.
     """
-    figure, axes = new_figure(f"{verdict['name']}: {verdict['words']}", 1, 3, (9, 3))
+    figure, axes = new_figure(f"{verdict['verdict']}: {verdict['words']}", 1, 3, (9, 3))
     show_picture(axes[0, 0], picture, "your picture")
     show_picture(axes[0, 1], seen, "what the model sees, 32×32")
     scale = axes[0, 2]

@@ -10,9 +10,9 @@ import torch
 from scipy import stats
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss
 
-from detector.evaluation import LEVEL, auc_interval, evaluate, metric_rows, share, wilson
-from detector.models import Detector
+from detector.evaluation import LEVEL, auc_interval, evaluate, evaluate_source, metric_rows, share, wilson
 from detector.progress import progress
+from detector.verdicts import UNSURE, probs_of
 
 BINS = 15  # as in Guo et al. 2017, arXiv 1706.04599
 DRAWS = 1000
@@ -84,34 +84,38 @@ def evaluate_further(probs: torch.Tensor, labels: torch.Tensor, *, draws: int = 
     return pd.DataFrame(table, index=pd.Index(METRICS, name="metric"))
 
 
-def answers(probs: torch.Tensor, labels: torch.Tensor, answered: torch.Tensor) -> pd.DataFrame:
-    """What a model answers that may say 'not sure', bool (N,): the share answered, and how much of that is right.
+def verdict_rates(verdicts: pd.DataFrame, labels: torch.Tensor) -> pd.DataFrame:
+    """What becomes of pictures of known labels (N,) by their verdicts, of `judge_all`.
 
-    Rows coverage and accuracy_answered, columns value, low, high (Wilson), n as `evaluate` has.
+    Rows coverage, the share that is called REAL or FAKE, accuracy_answered, the share of these that is right, and
+    unlike_rate and steady_rate; columns value, low, high (Wilson), n as `evaluate` has.
     """
-    right = answered & ((probs >= 0.5) == labels.bool())
-    counts = {"coverage": (answered.sum(), len(probs)), "accuracy_answered": (right.sum(), answered.sum())}
+    given = verdicts["verdict"] != UNSURE
+    right = given & ((verdicts["prob"] >= 0.5) == labels.bool().numpy())
+    counts = {
+        "coverage": (given.sum(), len(given)),
+        "accuracy_answered": (right.sum(), given.sum()),
+        "unlike_rate": ((~verdicts["like"]).sum(), len(given)),
+        "steady_rate": (verdicts["steady"].sum(), len(given)),
+    }
     return metric_rows({name: share(int(k), int(n)) for name, (k, n) in counts.items()})
 
 
-def unlikeness(model: Detector, distances: torch.Tensor, known: torch.Tensor | None = None) -> pd.DataFrame:
-    """Which of some pictures a model takes for unlike what it knows, by their distances (N,): unlike_rate.
+def evaluate_all(verdicts: pd.DataFrame, labels: torch.Tensor) -> pd.DataFrame:
+    """The rows of `evaluate`, `evaluate_further` and `verdict_rates`, of the verdicts of `judge_all`."""
+    probs = probs_of(verdicts)
+    return pd.concat([evaluate(probs, labels), evaluate_further(probs, labels), verdict_rates(verdicts, labels)])
 
-    Where the distances (M,) of `known` pictures are given, also unlike_auc: how well the distance alone tells them
-    apart. Columns value, low, high, n as `evaluate` has.
+
+def evaluate_unseen(verdicts: pd.DataFrame, labels: torch.Tensor, photographs: pd.DataFrame) -> pd.DataFrame:
+    """How pictures of one source, all of one class, are judged, beside `photographs` of another source.
+
+    The rows of `evaluate_source` and `verdict_rates`, and unlike_auc: how well the distance alone tells the two apart.
     """
-    n = len(distances)
-    k = int((distances > model.largest_distance).sum())
-    rows = {"unlike_rate": share(k, n)}
-    if known is not None:
-        labels = np.repeat([0, 1], [len(known), n])
-        rows["unlike_auc"] = (*auc_interval(labels, torch.cat([known, distances]).double().numpy()), n)
-    return metric_rows(rows)
-
-
-def evaluate_all(probs: torch.Tensor, labels: torch.Tensor, answered: torch.Tensor) -> pd.DataFrame:
-    """The rows of `evaluate`, `evaluate_further` and `answers`."""
-    return pd.concat([evaluate(probs, labels), evaluate_further(probs, labels), answers(probs, labels, answered)])
+    both = np.concatenate([photographs["distance"], verdicts["distance"]])
+    unlike = auc_interval(np.repeat([0, 1], [len(photographs), len(verdicts)]), both)
+    rows = evaluate_source(probs_of(verdicts), int(labels[0]), probs_of(photographs))
+    return pd.concat([rows, verdict_rates(verdicts, labels), metric_rows({"unlike_auc": (*unlike, len(verdicts))})])
 
 
 def reliability(probs: torch.Tensor, labels: torch.Tensor) -> pd.DataFrame:

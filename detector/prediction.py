@@ -37,11 +37,6 @@ def predict_distance(model: Detector, pixels: torch.Tensor, *, batch_size: int =
     return _apply(model, model.distance, pixels, batch_size)
 
 
-def answered(model: Detector, probs: torch.Tensor, distances: torch.Tensor) -> torch.Tensor:
-    """Which verdicts a model stands by, bool (N,): those confident enough, on pictures not unlike what it knows."""
-    return (torch.maximum(probs, 1 - probs) > model.least_confidence) & (distances <= model.largest_distance)
-
-
 @torch.inference_mode()
 def _apply(
     model: nn.Module, function: Callable[[torch.Tensor], torch.Tensor], pixels: torch.Tensor, batch_size: int

@@ -11,7 +11,7 @@ from sklearn.frozen import FrozenEstimator
 from detector import calibration
 from detector.calibration import CERTAINTY, MARGINS, RISK, UNLIKE, calibrate, fit_margin, fit_temperature
 from detector.models import load_model, save_model
-from detector.prediction import answered, predict, predict_distance, predict_logits
+from detector.prediction import predict, predict_distance, predict_logits
 
 
 def said(n: int, temperature: float, seed: int = 0, scale: float = 4) -> tuple[np.ndarray, np.ndarray]:
@@ -119,11 +119,3 @@ def test_few_known_pictures_are_taken_for_unlike(small_cnn, standin):
     calibrate(small_cnn, standin.train, standin.calibration)
     distances = predict_distance(small_cnn, standin.calibration.pixels)
     assert (distances > small_cnn.largest_distance).float().mean() == pytest.approx(UNLIKE, abs=0.02)
-
-
-def test_what_is_not_promised_for_is_not_answered(small_cnn):
-    """Neither the unconfident nor the unlike."""
-    small_cnn.least_confidence.fill_(0.8)
-    small_cnn.largest_distance.fill_(0.1)
-    probs, distances = torch.tensor([0.9, 0.1, 0.7, 0.9]), torch.tensor([0.05, 0.1, 0.05, 0.2])
-    assert answered(small_cnn, probs, distances).tolist() == [True, True, False, False]

@@ -1,13 +1,14 @@
 """Each further metric agrees with scikit-learn, scipy or a case worked by hand."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn import metrics as reference
 from sklearn.calibration import calibration_curve
 
 from detector import metrics
-from detector.metrics import answers, compare, evaluate_further, reliability, risk_coverage, unlikeness
+from detector.metrics import compare, evaluate_further, evaluate_unseen, reliability, risk_coverage, verdict_rates
 from tests.test_evaluation import scores
 
 
@@ -74,19 +75,31 @@ def test_the_interval_of_the_cross_entropy_is_that_of_a_mean():
     assert table.loc["nll", "high"] - table.loc["nll", "low"] == pytest.approx(2 * 1.96 * error, rel=0.1)
 
 
+VERDICTS = pd.DataFrame(
+    {
+        "verdict": ["FAKE", "FAKE", "not sure", "REAL", "REAL"],
+        "prob": [0.99, 0.95, 0.6, 0.1, 0.02],
+        "distance": [0.1, 0.2, 0.3, 0.4, 0.1],
+        "like": [True, True, False, True, True],
+        "steady": [True, True, True, False, True],
+    }
+)
+
+
 def test_what_is_answered_by_hand():
-    probs, labels = torch.tensor([0.99, 0.95, 0.6, 0.1, 0.02]), torch.tensor([1, 0, 0, 0, 0])
-    table = answers(probs, labels, torch.maximum(probs, 1 - probs) > 0.85)
-    assert table["value"].tolist() == [4 / 5, 3 / 4]
-    assert table["n"].tolist() == [5, 4]
-    assert answers(torch.tensor([1.0]), torch.tensor([1]), torch.tensor([False])).loc["coverage", "value"] == 0
+    table = verdict_rates(VERDICTS, torch.tensor([1, 0, 0, 0, 0]))["value"]
+    assert table.to_dict() == {"coverage": 0.8, "accuracy_answered": 0.75, "unlike_rate": 0.2, "steady_rate": 0.8}
+    unsure = verdict_rates(VERDICTS[2:3], torch.tensor([0]))
+    assert unsure.loc["coverage", "value"] == 0
+    assert np.isnan(unsure.loc["accuracy_answered", "value"])
 
 
-def test_what_is_unlike_by_hand(small_cnn):
-    small_cnn.largest_distance.fill_(0.2)
-    table = unlikeness(small_cnn, torch.tensor([0.1, 0.3, 0.25]), torch.tensor([0.0, 0.15, 0.2]))
-    assert table["value"].tolist() == pytest.approx([2 / 3, 7 / 9])
-    assert table["n"].tolist() == [3, 3]
+def test_a_source_by_hand():
+    photographs = VERDICTS.assign(distance=[0.0, 0.15, 0.05, 0.0, 0.0])
+    table = evaluate_unseen(VERDICTS[:3], torch.tensor([1, 1, 1]), photographs)["value"]
+    assert table["recall"] == 1
+    assert table["unlike_auc"] == pytest.approx(14 / 15)
+    assert table["accuracy_answered"] == 1
 
 
 def test_risk_coverage_ends_at_the_error():

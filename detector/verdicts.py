@@ -1,0 +1,100 @@
+"""One rule for a verdict: REAL or FAKE where a model is confident, the picture like what it knows, and the verdict
+steady; else 'not sure'. For one picture, for many, and for the measurements of both.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+
+from detector.cifake import CLASSES
+from detector.corruptions import CORRUPTIONS
+from detector.models import Detector
+from detector.pictures import open_picture, to_cifake
+from detector.prediction import predict, predict_distance
+from detector.progress import InputError
+
+MILD = ("jpeg", "bicubic", "crop")  # what a verdict must survive, each at its mildest
+UNSURE = "not sure"
+TOGETHER = 32  # pictures read and judged at a time
+
+
+def steady(model: Detector, pixels: torch.Tensor, probs: torch.Tensor) -> torch.Tensor:
+    """Whether P(FAKE) (N,) of uint8 pictures (N, 3, 32, 32) stays on its side of 1/2 under MILD changes: bool (N,)."""
+    changed = [CORRUPTIONS[name].apply(pixels, CORRUPTIONS[name].severities[0]) for name in MILD]
+    sides = [predict(model, part) >= 0.5 for part in changed]
+    return (torch.stack(sides) == (probs >= 0.5)).all(0)
+
+
+def judge_all(model: Detector, pixels: torch.Tensor) -> pd.DataFrame:
+    """The verdicts on uint8 pictures (N, 3, 32, 32), a row each.
+
+    Columns verdict (REAL, FAKE or 'not sure'), prob (P(FAKE)), distance, and the rule's confident, like, steady (bool).
+    """
+    probs, distances = predict(model, pixels), predict_distance(model, pixels)
+    table = pd.DataFrame({"prob": probs, "distance": distances}).astype(np.float64)
+    table["confident"] = (torch.maximum(probs, 1 - probs) > model.least_confidence).numpy()
+    table["like"] = (distances <= model.largest_distance).numpy()
+    table["steady"] = steady(model, pixels, probs).numpy()
+    named = np.array(CLASSES)[(probs >= 0.5).long()]
+    table.insert(0, "verdict", np.where(table[["confident", "like", "steady"]].all(axis=1), named, UNSURE))
+    return table
+
+
+def probs_of(verdicts: pd.DataFrame) -> torch.Tensor:
+    """Their P(FAKE), float32 (N,)."""
+    return torch.from_numpy(verdicts["prob"].to_numpy(np.float32))
+
+
+def in_words(row: pd.Series) -> str:
+    """A row of `judge_all` in a few words."""
+    what = "made by an AI" if row["prob"] >= 0.5 else "a photograph"
+    if row["verdict"] != UNSURE:
+        return f"{'almost certainly' if abs(row['prob'] - 0.5) >= 0.49 else 'probably'} {what}"
+    if not row["like"]:
+        return f"unlike the pictures that this model knows; perhaps {what}"
+    return f"perhaps {what}, but {'a small change turns the verdict' if row['confident'] else 'that may be chance'}"
+
+
+def judge(model: Detector, image: Image.Image) -> dict:
+    """The verdict on any picture: a row of `judge_all`, its words, and `seen`, the uint8 (3, 32, 32) it judged."""
+    seen = to_cifake(image)
+    row = judge_all(model, seen[None]).iloc[0]
+    return {**row, "words": in_words(row), "seen": seen}
+
+
+def judge_files(model: Detector, paths: Sequence[Path]) -> Iterator[dict]:
+    """The verdicts on files, a few at a time: keys file, verdict, prob, words, or verdict 'error' and words alone."""
+    for start in range(0, len(paths), TOGETHER):
+        read = {path: _read(path) for path in paths[start : start + TOGETHER]}
+        seen = [pixels for pixels in read.values() if isinstance(pixels, torch.Tensor)]
+        judged = iter(judge_all(model, torch.stack(seen)).to_dict("records") if seen else ())
+        for path, pixels in read.items():
+            if isinstance(pixels, str):
+                yield {"file": str(path), "verdict": "error", "prob": np.nan, "words": pixels}
+            else:
+                row = next(judged)
+                yield {"file": str(path), "verdict": row["verdict"], "prob": row["prob"], "words": in_words(row)}
+
+
+def _read(path: Path) -> torch.Tensor | str:
+    """A picture in CIFAKE's form, or why it could not be read."""
+    try:
+        return to_cifake(open_picture(path.read_bytes()))
+    except InputError as error:
+        return str(error)
+    except OSError as error:
+        return error.strerror
+
+
+def files_in(paths: Sequence[Path]) -> list[Path]:
+    """Files as they are, and in place of a folder all files in it and below, by name, without hidden ones."""
+    found = []
+    for path in paths:
+        inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+        shown = [file for file in inside if not any(part.startswith(".") for part in file.relative_to(path).parts)]
+        found += [file for file in shown if not file.is_dir()]
+    return found

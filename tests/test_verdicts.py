@@ -1,0 +1,88 @@
+"""The rule of a verdict, each of its three conditions by itself, and the same for one picture and for many."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from detector.corruptions import CORRUPTIONS
+from detector.prediction import predict, predict_distance, predict_logits
+from detector.verdicts import MILD, files_in, judge, judge_all, judge_files, probs_of, steady
+
+NOISE = Image.effect_noise((64, 64), 50)
+
+
+def test_verdict_says_what_the_model_says(small_cnn):
+    names = set()
+    for bias in (-20.0, 20.0):
+        small_cnn.head.bias.data.fill_(bias)
+        verdict = judge(small_cnn, NOISE)
+        assert verdict["prob"] == float(predict(small_cnn, verdict["seen"][None])[0])
+        assert verdict["verdict"] == ("FAKE" if verdict["prob"] >= 0.5 else "REAL")
+        names.add(verdict["verdict"])
+    assert names == {"REAL", "FAKE"}
+
+
+def test_no_verdict_where_it_is_not_confident(small_cnn):
+    small_cnn.head.bias.data += 20  # always FAKE
+    small_cnn.temperature.fill_(20)
+    confidence = judge(small_cnn, NOISE)["prob"]
+    for least, verdict in ((confidence - 1e-4, "FAKE"), (confidence + 1e-4, "not sure")):
+        small_cnn.least_confidence.fill_(least)
+        assert judge(small_cnn, NOISE)["verdict"] == verdict
+    assert "chance" in judge(small_cnn, NOISE)["words"]
+
+
+def test_no_verdict_where_the_picture_is_unlike_what_it_knows(small_cnn):
+    small_cnn.head.bias.data += 20
+    small_cnn.largest_distance.fill_(-1)
+    verdict = judge(small_cnn, NOISE)
+    assert verdict["verdict"] == "not sure"
+    assert "unlike" in verdict["words"]
+
+
+def test_no_verdict_where_a_small_change_turns_it(small_cnn, standin):
+    """By hand: the verdict before and after each change."""
+    pixels = standin.test.pixels[:200]
+    small_cnn.head.bias.data -= predict_logits(small_cnn, pixels).median()  # many near 1/2
+    table = judge_all(small_cnn, pixels)
+    before = predict(small_cnn, pixels) >= 0.5
+    same = torch.ones(len(pixels), dtype=torch.bool)
+    for name in MILD:
+        same &= (predict(small_cnn, CORRUPTIONS[name].apply(pixels, CORRUPTIONS[name].severities[0])) >= 0.5) == before
+    assert table["steady"].tolist() == same.tolist()
+    assert 0 < same.sum() < len(same)
+    assert (table.loc[~same.numpy(), "verdict"] == "not sure").all()
+
+
+def test_many_are_judged_as_one(small_cnn, standin):
+    table = judge_all(small_cnn, standin.test.pixels[:40])
+    assert torch.allclose(probs_of(table), predict(small_cnn, standin.test.pixels[:40]))
+    assert table["distance"].to_numpy() == pytest.approx(
+        predict_distance(small_cnn, standin.test.pixels[:40]).numpy(), abs=1e-6
+    )
+    alone = judge_all(small_cnn, standin.test.pixels[7:8]).iloc[0]
+    assert alone["verdict"] == table.iloc[7]["verdict"]
+    assert alone["prob"] == pytest.approx(table.iloc[7]["prob"], abs=1e-5)
+    assert steady(small_cnn, standin.test.pixels[:40], probs_of(table)).tolist() == table["steady"].tolist()
+
+
+def test_a_bad_file_is_a_line_and_not_the_end(small_cnn, tmp_path):
+    """More files than are read at a time, one of them no picture, one missing."""
+    (tmp_path / "below").mkdir()
+    (tmp_path / ".hidden").write_text("x")
+    for row in range(40):
+        NOISE.save(tmp_path / "below" / f"{row:02}.png")
+    (tmp_path / "below" / "20.png").write_text("no picture")
+    paths = files_in([tmp_path, tmp_path / "missing.png"])
+    rows = list(judge_files(small_cnn, paths))
+    assert [row["file"] for row in rows] == [str(path) for path in paths]
+    assert len(rows) == 41
+    bad = [row for row in rows if row["verdict"] == "error"]
+    assert [row["file"] for row in bad] == [str(tmp_path / "below" / "20.png"), str(tmp_path / "missing.png")]
+    assert "not a picture" in bad[0]["words"]
+    assert "No such file" in bad[1]["words"]
+    expected = judge(small_cnn, NOISE)
+    assert rows[0]["verdict"] == expected["verdict"]
+    assert rows[0]["prob"] == pytest.approx(expected["prob"], abs=1e-5)
+    assert np.isnan(bad[0]["prob"])
