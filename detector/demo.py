@@ -54,6 +54,15 @@ PLACES = [["upper left", "upper middle", "upper right"], ["left", "middle", "rig
           ["lower left", "lower middle", "lower right"]]  # fmt: skip
 
 
+SCALES = [
+    (3 / 8, "finest detail, that of single pixels"),
+    (1 / 4, "fine detail"),
+    (1 / 8, "middling detail"),
+    (0, "coarse shapes"),
+]  # fmt: skip; by the upper edge of the band, in cycles per pixel
+VIEW = "What the model sees: 32×32 pixels"
+
+
 def picture_of(pixels: torch.Tensor) -> Image.Image:
     """A stored picture, uint8 (3, H, W), as an image."""
     return Image.fromarray(pixels.permute(1, 2, 0).numpy())
@@ -70,11 +79,11 @@ def verdict_html(model: Detector, verdict: Mapping) -> str:
     """The verdict and the three conditions of its rule, for eyes and screen readers."""
     confidence, least = max(verdict["prob"], 1 - verdict["prob"]), float(model.least_confidence)
     rule = [
-        (verdict["confident"], f"confident: {confidence:.1%}, of which more than {least:.1%} is asked"),
-        (verdict["like"], "like the pictures that it knows"),
-        (verdict["steady"], "steady under a JPEG, a scaling and a cut"),
+        (verdict["confident"], "confident", f"enough: {confidence:.1%}, where more than {least:.1%} is asked"),
+        (verdict["like"], "like", "the pictures that it knows"),
+        (verdict["steady"], "steady", "when the picture is saved as a JPEG, scaled, or cut a little"),
     ]
-    items = "".join(f"<li>{'✓' if met else '✗ not'} {words}</li>" for met, words in rule)
+    items = "".join(f"<li>{'✓' if met else '✗ not'} {word} {rest}</li>" for met, word, rest in rule)
     return _status(f"{verdict['verdict']}: {verdict['words']}", f"<ul>{items}</ul>")
 
 
@@ -89,16 +98,15 @@ def explain(model: Detector, pixels: torch.Tensor) -> tuple[Figure, str, Figure,
     evidence = band_evidence(single, pixels[None]).iloc[0]
     parts = torch.nn.functional.adaptive_avg_pool2d(map_[None].clamp(min=0), 3)[0]
     row, column = divmod(int(parts.argmax()), 3)
-    end = evidence.idxmax()
-    where = f"Red speaks for the verdict, blue against it; most of it comes from the {PLACES[row][column]}."
-    bands = (
-        "No band of frequencies by itself speaks for the verdict."
-        if evidence.max() <= 0
-        else f"Without the detail of {1 / end:.0f} to {1 / (end - 1 / 16):.0f} pixels a wave the verdict loses most."
-        if end > 1 / 16
-        else "Without its coarse shapes the verdict loses most."
+    where = "Red speaks for the verdict, blue against it; most comes from the " + PLACES[row][column] + "."
+    scale = next(words for least, words in SCALES if evidence.idxmax() > least)
+    rests = f"It would lose most without its {scale}." if evidence.max() > 0 else "It rests on no band by itself."
+    return (
+        map_over(pixels, map_),
+        f"**Where it comes from.** {where}",
+        band_bars(evidence),
+        f"**In which detail.** {rests}",
     )
-    return map_over(pixels, map_), where, band_bars(evidence), bands
 
 
 def build_demo(models: Mapping[str, Detector], examples: Sequence[Image.Image] = ()) -> gr.Blocks:
@@ -148,13 +156,13 @@ def _one_picture(models: Mapping[str, Detector], choice: gr.Radio, examples: Seq
                 gr.Examples([[example] for example in examples], [picture], label="Examples from the test folder")
         with gr.Column():
             words = gr.HTML(label="Verdict")
-            share = gr.Label(label="Probability", num_top_classes=2)
-            seen = gr.Image(label="What the model sees: 32×32 pixels", interactive=False, height=200, format="png")
+            share = gr.Label(label="Probability", show_heading=False)
+            seen = gr.Image(label=VIEW, interactive=False, height=200, format="png", buttons=["fullscreen"])
     with gr.Row():
         with gr.Column():
-            map_, map_words = gr.Plot(label="Where the verdict comes from"), gr.Markdown()
+            map_words, map_ = gr.Markdown(), gr.Plot(label="Where the verdict comes from", show_label=False)
         with gr.Column():
-            bands, bands_words = gr.Plot(label="In which frequencies it lies"), gr.Markdown()
+            bands_words, bands = gr.Markdown(), gr.Plot(label="In which frequencies it lies", show_label=False)
     given, shown = [picture, choice], [map_, map_words, bands, bands_words]
     changes = [picture.change, choice.change]
     judged = gr.on(changes, answer, given, [words, share, seen], api_name="predict", show_progress="minimal")
@@ -182,7 +190,7 @@ def _many_pictures(models: Mapping[str, Detector], choice: gr.Radio) -> None:
         counts = table["verdict"].value_counts()
         return table, str(path), _status(", ".join(f"{n} {verdict}" for verdict, n in counts.items()))
 
-    files = gr.File(file_count="multiple", label=f"Up to {MOST} pictures")
+    files = gr.File(file_count="multiple", label=f"Up to {MOST} pictures", height=240)
     start = gr.Button("Judge them", variant="primary")
     summary = gr.HTML(label="Summary")
     table = gr.Dataframe(headers=list(COLUMNS.values()), interactive=False, label="Verdicts", show_search="filter")

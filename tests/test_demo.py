@@ -1,5 +1,6 @@
 """The demo as a client meets it, and the files that people drop on it."""
 
+import pandas as pd
 import pytest
 import torch
 from gradio_client import Client, handle_file
@@ -27,6 +28,37 @@ def test_the_served_demo_answers_by_model(client, tmp_path):
         words, share, _ = client.predict(handle_file(path), model, api_name="/predict")
         assert name in words
         assert share["label"] == name
+
+
+def test_the_served_demo_tells_what_a_verdict_rests_on(client, tmp_path):
+    path = tmp_path / "picture.png"
+    Image.effect_noise((64, 64), 50).save(path)
+    map_, where, bands, detail = client.predict(handle_file(path), "says fake", api_name="/explain")
+    assert "most comes from the" in where and "In which detail" in detail
+    for plot in (map_, bands):
+        assert plot["plot"].startswith("data:image")
+
+
+def test_the_served_demo_judges_many(client, tmp_path):
+    """More than one, of which one is no picture; the table and its file say the same."""
+    for row in range(3):
+        Image.effect_noise((64, 64), 50 + row).save(tmp_path / f"{row}.png")
+    (tmp_path / "3.png").write_text("no picture")
+    files = [handle_file(tmp_path / f"{row}.png") for row in range(4)]
+    table, path, summary = client.predict(files, "says fake", api_name="/predict_many")
+    kept = pd.read_csv(path["value"] if isinstance(path, dict) else path)
+    assert kept["file"].tolist() == ["0.png", "1.png", "2.png", "3.png"]
+    assert kept["verdict"].tolist() == ["FAKE"] * 3 + ["error"]
+    assert [row[:2] for row in table["data"]] == kept[["file", "verdict"]].to_numpy().tolist()
+    assert "3 FAKE" in summary and "1 error" in summary
+
+
+def test_none_and_too_many_are_told(client, monkeypatch, tmp_path):
+    monkeypatch.setattr(demo, "MOST", 1)
+    Image.effect_noise((64, 64), 50).save(tmp_path / "picture.png")
+    for files in ([], [handle_file(tmp_path / "picture.png")] * 2):
+        _, _, summary = client.predict(files, "says fake", api_name="/predict_many")
+        assert "Please drop" in summary
 
 
 def test_the_served_demo_explains_a_bad_file(client, tmp_path):

@@ -2,6 +2,7 @@
 
 import io
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -78,3 +79,28 @@ def test_wide_picture_gives_its_centre():
     red = to_cifake(picture)
     assert red[0].float().mean() > 245
     assert red[1:].float().mean() < 10
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_mutated_files_are_read_or_refused(format_):
+    """A hundred files with bytes changed, left out or repeated: a picture or a sentence, never anything else."""
+    rng, read = np.random.default_rng(0), 0
+    whole = np.frombuffer(encoded(Image.effect_noise((48, 40), 80).convert("RGB"), format_), np.uint8)
+    for _ in range(100):
+        data = whole.copy()
+        data[rng.integers(len(data), size=rng.integers(1, 9))] = rng.integers(256)
+        first, last = np.sort(rng.integers(len(data), size=2))
+        data = (data, np.delete(data, slice(first, last)), np.concatenate([data[:last], data[first:]]))[rng.integers(3)]
+        try:
+            read += to_cifake(open_picture(data.tobytes())).shape == (3, 32, 32)
+        except InputError as error:
+            assert str(error).endswith(".")
+    assert read < 100  # some were broken indeed
+
+
+def test_an_animation_gives_its_first_picture():
+    frames = [Image.new("RGB", (40, 40), color) for color in ("red", "blue")]
+    stream = io.BytesIO()
+    frames[0].save(stream, "GIF", save_all=True, append_images=frames[1:])
+    red = to_cifake(open_picture(stream.getvalue()))
+    assert red[0].float().mean() > 240 and red[2].float().mean() < 15
