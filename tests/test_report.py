@@ -12,6 +12,7 @@ import sys
 import nbformat
 import pandas as pd
 import pytest
+from PIL import Image
 
 import functions
 from detector import report
@@ -171,12 +172,26 @@ def test_ctrl_c_is_one_sentence(tmp_path):
     assert "Traceback" not in told
 
 
+def test_a_folder_is_judged_into_a_table(tmp_path):
+    (tmp_path / "in").mkdir()
+    Image.effect_noise((64, 64), 50).save(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "b.png").write_text("no picture")
+    done = shell("predict", str(tmp_path / "in"), "--csv", str(tmp_path / "out.csv"))
+    assert done.returncode == 1
+    assert "1 of 2 pictures could not be read" in done.stderr
+    table = pd.read_csv(tmp_path / "out.csv")
+    assert table["file"].str[-5:].tolist() == ["a.png", "b.png"]
+    assert table.loc[0, "verdict"] in ("REAL", "FAKE", "not sure")
+    assert f"{table.loc[0, 'verdict']}\t{tmp_path / 'in' / 'a.png'}" in done.stdout
+    assert table.loc[1, "verdict"] == "error" and "not a picture" in table.loc[1, "words"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "environment", "told"),
     [
         (["report", "--budget", "huge"], {}, "no budget 'huge'"),
         (["report", "--budget", "quick"], {"CIFAKE_DIR": "/nowhere"}, "in '/nowhere': set CIFAKE_DIR"),
-        (["predict", "/nowhere.png"], {}, "/nowhere.png"),
+        (["predict", "/nowhere.png"], {}, "/nowhere.png: No such file"),
         (["predict", "picture.png", "--weights", "/nowhere.safetensors"], {}, "there is no model"),
     ],
 )
