@@ -1,8 +1,8 @@
 """Which map tells best where a verdict comes from? `python -m benchmarks.explanations`, ten minutes on two cores.
 
 On validation pictures, for the shipped CNN: deletion and insertion of each map and of three that know nothing of the
-model; and how like a map is to the one of a network with random weights, which it should not be. A row a map and
-measure in explanations.csv, with the interval of the mean.
+model; and how like a map is, sign apart, to the one of a network with random weights, which it should not be. A row a
+map and measure in explanations.csv, with the interval of the mean.
 """
 
 import copy
@@ -14,7 +14,7 @@ import torch
 from scipy import stats
 from torch import nn
 
-from detector.data import load_data
+from detector.data import load_cifake_only
 from detector.evaluation import LEVEL
 from detector.explanation import MAPS, PLAIN, faithfulness, map_similarity, one_view
 from detector.measured import explanation_table
@@ -44,7 +44,7 @@ def mean_row(values: np.ndarray) -> dict[str, float]:
 
 def main() -> None:
     """Measure every map, write the table, print it."""
-    images, rows = load_data().validation, []
+    images, rows = load_cifake_only().validation, []
     pixels = images.pixels[np.random.default_rng(0).choice(len(images), PICTURES, replace=False)]
     model = one_view(load_model(MODELS_DIR / "cnn.safetensors"))
     random = with_random_weights(model)
@@ -53,7 +53,7 @@ def main() -> None:
         measures = dict(faithfulness(model, pixels, maps))
         if name in MAPS:
             others = torch.cat([make(random, batch) for batch in pixels.split(BATCH)])
-            measures["like random weights"] = map_similarity(maps, others)
+            measures["like random weights"] = map_similarity(maps.abs(), others.abs())
         rows += [{"map": name, "measure": what, **mean_row(np.asarray(v))} for what, v in measures.items()]
     pd.DataFrame(rows).to_csv(TABLE, index=False, float_format="%.6f")
     print(explanation_table().to_string())

@@ -15,7 +15,7 @@ import pandas as pd
 from safetensors import safe_open
 from torch import nn
 
-from detector.data import Dataset, Images, leak_free_rows, load_data
+from detector.data import Dataset, Images, leak_free_rows, load_cifake_only
 from detector.evaluation import evaluate, note_first_look
 from detector.measured import seed_table
 from detector.models import MODELS_DIR, load_model
@@ -32,9 +32,9 @@ def weights_of(name: str, seed: int, data: Dataset) -> Path:
     path, shipped = WEIGHTS / f"{name}-{seed}.safetensors", MODELS_DIR / f"{name}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
     recipe = asdict(replace(TRAININGS[name][1], seed=seed))
-    if not path.exists() and shipped.exists() and recipe_of(shipped) == recipe:
+    if shipped.exists() and recipe_of(shipped) == recipe:
         shutil.copyfile(shipped, path)
-    if not path.exists():
+    if not path.exists() or recipe_of(path) != recipe:
         train_shipped(name, data, path, seed=seed)
     return path
 
@@ -81,11 +81,13 @@ def main() -> None:
     parser.add_argument("name", choices=list(TRAININGS))
     parser.add_argument("seeds", nargs="+", type=int, metavar="SEED")
     options = parser.parse_args()
-    data = load_data()
+    data = load_cifake_only()
     for seed in options.seeds:
         rows = keep(score(options.name, seed, weights_of(options.name, seed, data), data))
-    best = rows[rows["model"] == options.name].set_index("seed")["validation"].idxmax()
-    shutil.copyfile(weights_of(options.name, best, data), MODELS_DIR / f"{options.name}.safetensors")
+    best = int(rows[rows["model"] == options.name].set_index("seed")["validation"].idxmax())
+    weights, shipped = weights_of(options.name, best, data), MODELS_DIR / f"{options.name}.safetensors"
+    if not shipped.exists() or weights.read_bytes() != shipped.read_bytes():
+        shutil.copyfile(weights, shipped)
     print(f"{seed_table().to_string()}\nships: seed {best} of {options.name}")
 
 

@@ -19,11 +19,12 @@ from sklearn.neighbors import NearestNeighbors
 
 from detector.cifake import DATA_DIR
 from detector.corruptions import CORRUPTIONS
-from detector.data import Dataset, Images, load_data
+from detector.data import Images, load_cifake_only
 from detector.evaluation import auc_interval
 from detector.models import BANK, MODELS_DIR, NEIGHBOURS, Detector, load_model
 from detector.pictures import to_cifake
 from detector.prediction import predict_distance, predict_features, predict_logits
+from detector.progress import InputError
 from detector.unseen import load_unseen
 
 TABLE = Path(__file__).with_name("unlikeness.csv")
@@ -57,10 +58,11 @@ def screenshot(rng: np.random.Generator) -> torch.Tensor:
     return to_cifake(image)
 
 
-def kinds(data: Dataset) -> dict[str, torch.Tensor]:
-    """Pictures unlike CIFAKE's, uint8 (PICTURES, 3, 32, 32) of each kind."""
-    rng, known = np.random.default_rng(0), data.calibration.pixels[:: len(data.calibration) // PICTURES][:PICTURES]
-    sources = load_unseen(DATA_DIR / "sources")
+def kinds(known: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Pictures unlike CIFAKE's, uint8 (PICTURES, 3, 32, 32) of each kind; some are made of `known` ones, so shaped."""
+    rng, sources = np.random.default_rng(0), load_unseen(DATA_DIR / "sources")
+    if not sources:
+        raise InputError(f"{DATA_DIR / 'sources'} is missing: put pictures of other sources there.")
     drawn = {
         source: images.pixels[rng.choice(len(images), PICTURES, replace=False)] for source, images in sources.items()
     }
@@ -105,11 +107,12 @@ def scores(model: Detector, fitted: Images) -> dict[str, Callable[[torch.Tensor]
 
 def main() -> None:
     """Score every kind by every score, write the table, print it."""
-    data, model, rows = load_data(), load_model(MODELS_DIR / "cnn.safetensors"), []
+    data, model, rows = load_cifake_only(), load_model(MODELS_DIR / "cnn.safetensors"), []
     fitted = data.train[np.random.default_rng(0).choice(len(data.train), FITTED, replace=False)]
-    unlike = kinds(data)
+    rows_changed, rows_known = np.split(np.random.default_rng(1).permutation(len(data.calibration)), [PICTURES])
+    unlike, calibration = kinds(data.calibration.pixels[rows_changed]), data.calibration.pixels[rows_known]
     for name, score in scores(model, fitted).items():
-        known = score(data.calibration.pixels)
+        known = score(calibration)
         for kind, pixels in unlike.items():
             labels = np.repeat([0, 1], [len(known), len(pixels)])
             value, low, high = auc_interval(labels, np.concatenate([known, score(pixels)]).astype(np.float64))

@@ -10,7 +10,16 @@ import pandas as pd
 from detector import demo, evaluation
 from detector.budgets import BUDGETS, DEFAULT
 from detector.card import write_model_card
-from detector.data import LEAKS, TRAIN_COPIES, Dataset, Images, concatenate, leak_free_rows, load_data, load_folders
+from detector.data import (
+    LEAKS,
+    TRAIN_COPIES,
+    Dataset,
+    Images,
+    concatenate,
+    leak_free_rows,
+    load_cifake_only,
+    load_folders,
+)
 from detector.leakage import all_pictures, copies_table, find_copies, index_classes, leaks, train_copies
 from detector.metrics import evaluate_all, evaluate_unseen
 from detector.models import MODELS_DIR, Detector, load_model, shipped_models
@@ -20,7 +29,7 @@ from detector.report import NOTEBOOK, ROOT, make_report
 from detector.robustness import FIFTH, corrupt_all, robustness_tables
 from detector.shipping import TRAININGS, train_shipped
 from detector.unseen import load_unseen
-from detector.verdicts import files_in, judge_all, judge_files, probs_of
+from detector.verdicts import files_in, judge_all, judge_files, probs_of, write_verdicts
 
 
 def run_report(options: argparse.Namespace) -> None:
@@ -29,14 +38,6 @@ def run_report(options: argparse.Namespace) -> None:
     if options.replace:
         NOTEBOOK.write_bytes(notebook.read_bytes())
     print(f"{notebook}\n{page}")
-
-
-def load_cifake_only() -> Dataset:
-    """The data, where nothing but CIFAKE will do."""
-    data = load_data()
-    if data.name != "CIFAKE":
-        raise InputError(f"what ships is made from CIFAKE, which cannot be had: {data.note}")
-    return data
 
 
 def run_audit(options: argparse.Namespace) -> None:
@@ -70,6 +71,7 @@ def run_evaluate(_options: argparse.Namespace) -> None:
         tables = cifake_tables(model, data, test) | robustness_tables(model, data.test, corrupted)
         if sources:
             tables |= source_tables(model, sources, test[data.test.labels.numpy() == 0])
+        evaluation.forget(name)
         for set_, metrics in tables.items():
             evaluation.record(name, set_, metrics)
             print(f"{name} on {set_}\n{metrics.round(4).to_string()}", flush=True)
@@ -112,15 +114,22 @@ def run_predict(options: argparse.Namespace) -> None:
     for row in judge_files(model, paths):
         rows.append(row)
         if row["verdict"] != "error":
-            print(f"{row['prob']:.4f}\t{row['verdict']}\t{row['file']}", flush=True)
+            print(f"{row['prob']:.4f}\t{row['verdict']}\t{_printable(row['file'])}", flush=True)
     table = pd.DataFrame(rows, columns=["file", "verdict", "prob", "words"])
     if options.csv:
-        table.to_csv(options.csv, index=False, float_format="%.6f", lineterminator="\n")
+        write_verdicts(table, options.csv)
     failed = table[table["verdict"] == "error"]
     for row in failed.itertuples():
-        print(f"{row.file}: {row.words}", file=sys.stderr)
-    if len(failed) or not paths:
-        raise InputError(f"{len(failed)} of {len(table)} pictures could not be read.")
+        print(f"{_printable(row.file)}: {row.words}", file=sys.stderr)
+    if not paths:
+        raise InputError(f"there are no files in {', '.join(map(str, options.paths))}.")
+    if len(failed):
+        raise InputError(f"{len(failed)} of {len(table)} files could not be read as pictures.")
+
+
+def _printable(name: str) -> str:
+    """A file's name without what would move a terminal's cursor or break a line."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
 
 
 def run_demo(options: argparse.Namespace) -> None:

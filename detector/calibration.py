@@ -1,14 +1,14 @@
 """Fit what a trained detector says to what it gets right, on pictures that trained and chose nothing.
 
-Its temperature makes P(FAKE) the share of fakes among pictures of that score; its least confidence and its largest
-distance are where it had better say 'not sure'. All are part of the model.
+Its temperature brings P(FAKE) near the share of fakes among such pictures, half of which are fake; its least confidence
+and its largest distance are where it had better say 'not sure'. All are part of the model.
 """
 
 import numpy as np
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
-from sklearn.model_selection import cross_val_predict
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from detector.data import Images
 from detector.models import BANK, Detector
@@ -46,10 +46,12 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """
     scale = LogisticRegression(C=np.inf, fit_intercept=False)  # logits times one number, which is 1 / temperature
     column = logits[:, None]
-    unseen = cross_val_predict(scale, column, labels, cv=5, method="predict_proba")
-    if log_loss(labels, unseen) >= log_loss(labels, probabilities(logits)):
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    unseen = cross_val_predict(scale, column, labels, cv=folds, method="predict_proba")
+    slope = scale.fit(column, labels).coef_[0, 0]
+    if slope <= 0 or log_loss(labels, unseen) >= log_loss(labels, probabilities(logits)):
         return 1.0
-    return float(1 / scale.fit(column, labels).coef_[0, 0])
+    return float(1 / slope)
 
 
 def fit_margin(logits: np.ndarray, labels: np.ndarray) -> float:

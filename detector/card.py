@@ -13,7 +13,7 @@ from safetensors import safe_open
 from detector.evaluation import RESULTS, records_table
 from detector.models import MODELS_DIR, load_model
 from detector.presentation import SHIPPED, in_words, sources_grid
-from detector.robustness import robustness_table
+from detector.robustness import UNCHANGED, robustness_table
 
 CARD = MODELS_DIR / "README.md"
 HEAD = """# What ships
@@ -65,12 +65,14 @@ def _part(name: str, words: str, path: Path) -> str:
     on_cifake = pd.DataFrame.from_dict(figures, orient="index", columns=list(TESTS.values()))
     changed = robustness_table([name], path).loc[name]
     shares = [f"{column} {100 * changed[column]:.2f}%" for column in changed.index if column != "which"]
+    counts = [int(records_table(set_, path).loc[(name, "accuracy"), "n"]) for set_ in (UNCHANGED, "robustness/pgd/1")]
     return "\n\n".join(
         [
             f"## `{name}.safetensors`: {words}",
             _made(MODELS_DIR / f"{name}.safetensors"),
             _markdown(on_cifake),
-            f"Accuracy on changed pictures: {', '.join(shares)}; the worst is {changed['which']}.",
+            f"Accuracy on changed pictures, {counts[0]:,} of each kind and severity, {counts[1]:,} of the adversary's: "
+            f"{', '.join(shares)}; the worst is {changed['which']}.",
             _markdown(_sources(name, path)) + "\n",
         ]
     )

@@ -101,7 +101,7 @@ CORRUPTIONS = {
     "crop": Corruption("cut to the middle", crop, (0.95, 0.9, 0.8, 0.7, 0.6)),
     "brightness": Corruption("brightness ±", partial(_both_ways, adjust=TF.adjust_brightness), AMOUNTS),
     "contrast": Corruption("contrast ±", partial(_both_ways, adjust=TF.adjust_contrast), AMOUNTS, trained=False),
-    "scale_jpeg": Corruption("scaled, then JPEG", scale_then_jpeg, (0.9, 0.75, 0.6, 0.5, 0.4), trained=False),
+    "scale_jpeg": Corruption("scaled, then JPEG", scale_then_jpeg, (0.9, 0.75, 0.6, 0.5, 0.4)),
 }
 TRAINED = [corruption for corruption in CORRUPTIONS.values() if corruption.trained]
 

@@ -91,6 +91,14 @@ def load_data() -> Dataset:
     return Dataset("CIFAKE", note, CIFAR10_CLASSES, train, validation, calibration, test)
 
 
+def load_cifake_only() -> Dataset:
+    """The data, where nothing but CIFAKE will do."""
+    data = load_data()
+    if data.name != "CIFAKE":
+        raise InputError(f"this needs CIFAKE, which cannot be had: {data.note}")
+    return data
+
+
 def load_folders() -> tuple[Images, Images]:
     """CIFAKE's train folder and its test folder, REAL before FAKE, file by file in the order of their names.
 

@@ -3,7 +3,9 @@
 Launches nothing when imported.
 """
 
+import functools
 import html
+import os
 import tempfile
 import uuid
 from collections.abc import Mapping, Sequence
@@ -13,16 +15,19 @@ import gradio as gr
 import numpy as np
 import pandas as pd
 import torch
+from gradio.utils import get_upload_folder
 from matplotlib.figure import Figure
 from PIL import Image
 
 from detector import figures
+from detector.cifake import CLASSES
 from detector.explanation import band_evidence, integrated_gradients, one_view
-from detector.explanation_figures import band_bars, map_over
+from detector.explanation_figures import band_bars, figure_image, map_over
 from detector.models import Detector
-from detector.pictures import MAX_BYTES, open_picture, to_cifake, to_rgb
+from detector.pictures import MAX_BYTES, open_file, to_cifake, to_rgb
+from detector.prediction import predict
 from detector.progress import InputError, notebook_kernel, someone_watches
-from detector.verdicts import judge, judge_files
+from detector.verdicts import judge, judge_files, write_verdicts
 
 MOST = 500  # pictures at once
 ABOUT = """
@@ -42,10 +47,12 @@ JPEG, scaling it by a tenth or cutting off its edge turns the verdict.
 **What they cannot do.** On photographs of other sources, and on pictures by other generators, they are often wrong or
 not sure; the report says how often. At 32×32 pixels most traces of a large picture's making are gone.
 
-**Where it stays.** Pictures are judged on this machine, kept for at most an hour, and sent nowhere.
+**Where it stays.** Pictures are judged on this machine, kept for about an hour, and sent nowhere.
 """
-DELETED = "The picture was deleted meanwhile. Please drop it again."
-COLUMNS = {"file": "file", "verdict": "verdict", "prob": "P(FAKE)", "words": "in words"}
+DELETED = "The picture is not there any more. Please drop it again."
+COLUMNS = {"file": "file", "verdict": "verdict", "prob": "P(FAKE)", "words": "in words", "model": "model"}
+NO_TABLE, NO_FILE = pd.DataFrame(columns=list(COLUMNS.values())), gr.update(value=None, interactive=False)
+ONE_AT_A_TIME = {"concurrency_id": "model", "concurrency_limit": 1, "show_progress": "minimal"}  # more would only wait
 CSS = """
 .verdict h2 { margin: 0 0 .3em 0 } .verdict ul { margin: .3em 0 0 1.2em; padding: 0 }
 @media (max-width: 640px) { .verdict h2 { font-size: 1.2em } }
@@ -91,26 +98,45 @@ def _status(title: str, below: str = "") -> str:
     return f'<div class="verdict" role="status" aria-live="polite"><h2>{html.escape(title)}</h2>{below}</div>'
 
 
-def explain(model: Detector, pixels: torch.Tensor) -> tuple[Figure, str, Figure, str]:
+def explain(model: Detector, pixels: torch.Tensor) -> tuple[Image.Image, str, Image.Image, str]:
     """What a verdict on uint8 pixels (3, 32, 32) rests on: a map and bands of frequencies, each with a reading."""
     single = one_view(model)
     (map_,) = integrated_gradients(single, pixels[None])
     evidence = band_evidence(single, pixels[None]).iloc[0]
+    side = CLASSES[int(predict(single, pixels[None])[0] >= 0.5)]  # of this view, without its mirror image
     parts = torch.nn.functional.adaptive_avg_pool2d(map_[None].clamp(min=0), 3)[0]
     row, column = divmod(int(parts.argmax()), 3)
-    where = "Red speaks for the verdict, blue against it; most comes from the " + PLACES[row][column] + "."
+    most = f"most comes from the {PLACES[row][column]}" if parts.max() > 0 else "no place by itself does"
     scale = next(words for least, words in SCALES if evidence.idxmax() > least)
-    rests = f"It would lose most without its {scale}." if evidence.max() > 0 else "It rests on no band by itself."
+    rests = f"most rests on its {scale}" if evidence.max() > 0 else "no band by itself does"
     return (
-        map_over(pixels, map_),
-        f"**Where it comes from.** {where}",
-        band_bars(evidence),
-        f"**In which detail.** {rests}",
+        figure_image(map_over(pixels, map_)),
+        f"**Where it comes from.** Red speaks for {side}, blue against it; {most}.",
+        figure_image(band_bars(evidence)),
+        f"**In which detail.** The bars tell what the verdict {side} loses without a band; {rests}.",
     )
+
+
+def _uploaded(given: dict | None) -> Path:
+    """The path of what was dropped. Raises InputError if it is not among the files that Gradio took in.
+
+    Gradio itself does not check the paths that a program sends in a picture's place.
+    """
+    path = Path((given or {}).get("path") or "").resolve()
+    if not path.is_relative_to(Path(get_upload_folder()).resolve()):
+        raise InputError(DELETED)
+    return path
+
+
+@functools.cache
+def _own_folder() -> tempfile.TemporaryDirectory:
+    """Where Gradio keeps what is dropped: no other user's, and gone when the process ends."""
+    return tempfile.TemporaryDirectory(prefix="detector-")
 
 
 def build_demo(models: Mapping[str, Detector], examples: Sequence[Image.Image] = ()) -> gr.Blocks:
     """The app for some models by name; the first is the default. `examples` are pictures to click."""
+    os.environ.setdefault("GRADIO_TEMP_DIR", _own_folder().name)
     with gr.Blocks(title="Real, or made by an AI?", analytics_enabled=False, delete_cache=(600, 3600)) as app:
         gr.Markdown(ABOUT)
         choice = gr.Radio(list(models), value=next(iter(models)), label="Model")
@@ -120,82 +146,102 @@ def build_demo(models: Mapping[str, Detector], examples: Sequence[Image.Image] =
             _many_pictures(models, choice)
         with gr.Tab("What it can and cannot do"):
             gr.Markdown(LIMITS)
-    return app
+    return app.queue(max_size=20, api_open=False)
+
+
+def _pick(models: Mapping[str, Detector], name: str) -> Detector:
+    """The model of that name. Raises InputError if there is none."""
+    if name not in models:
+        raise InputError(f"There is no model of that name: choose {', '.join(models)}.")
+    return models[name]
 
 
 def _one_picture(models: Mapping[str, Detector], choice: gr.Radio, examples: Sequence[Image.Image]) -> None:
     """The tab of one picture: the verdict first, what it rests on afterwards."""
 
-    def answer(path: str | None, name: str) -> tuple[str, dict | None, Image.Image | None]:
+    def answer(given: dict | None, name: str) -> tuple[str, dict | None, Image.Image | None]:
         """The verdict of a model on a picture: HTML, the two probabilities, the 32x32 view."""
-        if path is None:
-            return "", None, None
+        if given is None:
+            return _status(""), None, None
         try:
-            verdict = judge(models[name], open_picture(Path(path).read_bytes()))
-        except (InputError, FileNotFoundError) as error:
-            told = str(error) if isinstance(error, InputError) else DELETED
-            return _status(told), None, None
+            model = _pick(models, name)
+            verdict = judge(model, open_file(_uploaded(given)))
+        except InputError as error:
+            return _status(str(error)), None, None
         seen = picture_of(verdict["seen"]).resize((256, 256), Image.Resampling.NEAREST)
-        share = {"FAKE": verdict["prob"], "REAL": 1 - verdict["prob"]}
-        return verdict_html(models[name], verdict), share, seen
+        return verdict_html(model, verdict), {"FAKE": verdict["prob"], "REAL": 1 - verdict["prob"]}, seen
 
-    def why(path: str | None, name: str) -> tuple[Figure | None, str, Figure | None, str]:
+    def why(given: dict | None, name: str) -> tuple[Image.Image | None, str, Image.Image | None, str]:
         """What the verdict of a model on a picture rests on: a map and bands of frequencies, each with a reading."""
         try:
-            return explain(models[name], to_cifake(open_picture(Path(path or "").read_bytes())))
-        except (InputError, OSError):  # told by the verdict already
+            return explain(_pick(models, name), to_cifake(open_file(_uploaded(given))))
+        except InputError:  # told by the verdict already
             return None, "", None, ""
 
     with gr.Row():
         with gr.Column():
             kinds = ["upload", "clipboard"]
             picture = gr.Image(type="filepath", sources=kinds, label="Your picture", height=280, format="png")
-            # The file as it came: Gradio would flatten 16 bits, and answer what is no picture with its own error
-            picture.preprocess = lambda payload: payload.path if payload else None
             if examples:
                 gr.Examples([[example] for example in examples], [picture], label="Examples from the test folder")
         with gr.Column():
-            words = gr.HTML(label="Verdict")
+            words = gr.HTML(_status(""), label="Verdict")
             share = gr.Label(label="Probability", show_heading=False)
-            seen = gr.Image(label=VIEW, interactive=False, height=200, format="png", buttons=["fullscreen"])
+            seen = gr.Image(label=VIEW, alt_text=VIEW, interactive=False, height=200, buttons=["fullscreen"])
     with gr.Row():
         with gr.Column():
-            map_words, map_ = gr.Markdown(), gr.Plot(label="Where the verdict comes from", show_label=False)
+            map_words, map_ = gr.Markdown(), _figure("Where the verdict comes from")
         with gr.Column():
-            bands_words, bands = gr.Markdown(), gr.Plot(label="In which frequencies it lies", show_label=False)
+            bands_words, bands = gr.Markdown(), _figure("In which detail it lies")
     given, shown = [picture, choice], [map_, map_words, bands, bands_words]
     changes = [picture.change, choice.change]
-    judged = gr.on(changes, answer, given, [words, share, seen], api_name="predict", show_progress="minimal")
-    judged.then(why, given, shown, api_name="explain", show_progress="minimal")
+    # The file as it came: Gradio would flatten 16 bits, and answer what is no picture with its own error
+    judged = gr.on(changes, answer, given, [words, share, seen], api_name="predict", preprocess=False, **ONE_AT_A_TIME)
+    judged.then(why, given, shown, api_name="explain", preprocess=False, trigger_mode="always_last", **ONE_AT_A_TIME)
+    nothing = (None, "", None, "")  # until the new one is there
+    gr.on(changes, lambda: nothing, None, shown, queue=False, show_progress="hidden", api_visibility="private")
+
+
+def _figure(label: str) -> gr.Image:
+    """A place for a figure, which the text above it reads."""
+    return gr.Image(label=label, alt_text=label, show_label=False, interactive=False, buttons=["fullscreen"])
 
 
 def _many_pictures(models: Mapping[str, Detector], choice: gr.Radio) -> None:
     """The tab of many pictures: a table and its file."""
-    folder = tempfile.TemporaryDirectory(prefix="verdicts-")  # goes when the app does
 
     def answer_many(
-        paths: list[str] | None,
+        given: list[dict] | None,
         name: str,
         bar: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio passes it
-    ) -> tuple[pd.DataFrame, str | None, str]:
+    ) -> tuple[pd.DataFrame, dict, str]:
         """The verdicts of a model on up to 500 pictures: a table, its CSV file, a summary in HTML."""
-        paths = [Path(path) for path in paths or []]
-        if not 0 < len(paths) <= MOST:
-            return pd.DataFrame(columns=list(COLUMNS.values())), None, _status(f"Please drop 1 to {MOST} pictures.")
-        steps = bar.tqdm(judge_files(models[name], paths), total=len(paths), desc="judging", unit="pictures")
-        rows = [{**row, "file": Path(row["file"]).name} for row in steps]
-        table = pd.DataFrame(rows)[list(COLUMNS)].rename(columns=COLUMNS).round({"P(FAKE)": 4})
-        path = Path(folder.name, f"verdicts-{uuid.uuid4().hex[:8]}.csv")
-        table.to_csv(path, index=False)
+        try:
+            if not given or len(given) > MOST:
+                raise InputError(f"Please drop 1 to {MOST} pictures.")
+            model, paths = _pick(models, name), [_uploaded(file) for file in given]
+        except InputError as error:
+            return NO_TABLE, NO_FILE, _status(str(error))
+        steps = bar.tqdm(judge_files(model, paths), total=len(paths), desc="judging", unit="pictures")
+        rows = [{**row, "file": Path(row["file"]).name, "model": name} for row in steps]
+        table = pd.DataFrame(rows)[list(COLUMNS)]
+        path = Path(get_upload_folder(), f"verdicts-{uuid.uuid4().hex[:8]}.csv")
+        write_verdicts(table, path)
         counts = table["verdict"].value_counts()
-        return table, str(path), _status(", ".join(f"{n} {verdict}" for verdict, n in counts.items()))
+        told = f"By {name}: {', '.join(f'{n} {verdict}' for verdict, n in counts.items())}"
+        shown = table.rename(columns=COLUMNS).round({COLUMNS["prob"]: 4})
+        return shown, gr.update(value=str(path), interactive=True), _status(told)
 
     files = gr.File(file_count="multiple", label=f"Up to {MOST} pictures", height=240)
     start = gr.Button("Judge them", variant="primary")
-    summary = gr.HTML(label="Summary")
+    summary = gr.HTML(_status(""), label="Summary")
     table = gr.Dataframe(headers=list(COLUMNS.values()), interactive=False, label="Verdicts", show_search="filter")
-    download = gr.DownloadButton("Download the table (CSV)")
-    start.click(answer_many, [files, choice], [table, download, summary], api_name="predict_many")
+    download = gr.DownloadButton("Download the table (CSV)", interactive=False)
+    shown = [table, download, summary]
+    start.click(answer_many, [files, choice], shown, api_name="predict_many", preprocess=False, **ONE_AT_A_TIME)
+    nothing = (NO_TABLE, NO_FILE, _status(""))  # no table of other pictures or of another model
+    changes = [files.change, choice.change]
+    gr.on(changes, lambda: nothing, None, shown, queue=False, show_progress="hidden", api_visibility="private")
 
 
 _running: list[gr.Blocks] = []

@@ -179,7 +179,15 @@ def record(model: str, set_: str, metrics: pd.DataFrame, path: Path = RESULTS) -
     """Put the metrics of `model` on `set_` into the records, in place of what stood there for them."""
     rows = metrics.reset_index().assign(model=model, set=set_)[["model", "set", "metric", "value", "low", "high", "n"]]
     kept = [row for row in read_records(path) if (row["model"], row["set"]) != (model, set_)]
-    records = kept + json.loads(rows.to_json(orient="records", double_precision=6))
+    _write_records(kept + json.loads(rows.to_json(orient="records", double_precision=6)), path)
+
+
+def forget(model: str, path: Path = RESULTS) -> None:
+    """Take all records of `model` out: they may be of other weights, or of sets that are not there any more."""
+    _write_records([row for row in read_records(path) if row["model"] != model], path)
+
+
+def _write_records(records: list[dict], path: Path) -> None:
     path.write_text("[\n" + ",\n".join(json.dumps(row) for row in records) + "\n]\n")
 
 

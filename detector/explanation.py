@@ -90,8 +90,7 @@ def centred_map(_model: CNN, pixels: torch.Tensor) -> torch.Tensor:
 def edge_map(_model: CNN, pixels: torch.Tensor) -> torch.Tensor:
     """Where the brightness changes."""
     brightness = pixels.float().mean(1).numpy()
-    edges = gaussian_gradient_magnitude(brightness, (0, 1, 1))
-    return torch.from_numpy(edges)
+    return torch.from_numpy(np.stack([gaussian_gradient_magnitude(picture, 1) for picture in brightness]))
 
 
 MAPS: dict[str, Maps] = {

@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from detector.cifake import CLASSES
 from detector.figures import COLORS, MODEL_COLORS, new_figure, show_picture
@@ -27,6 +29,13 @@ def map_grid(pixels: torch.Tensor, maps: torch.Tensor, captions: Sequence[str], 
         show_picture(top, picture, caption)
         _draw_map(bottom, picture, map_)
     return figure
+
+
+def figure_image(figure: Figure) -> Image.Image:
+    """A figure as a picture."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
 def map_over(picture: torch.Tensor, map_: torch.Tensor) -> Figure:

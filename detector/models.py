@@ -65,7 +65,7 @@ class Detector(nn.Module):
         self.register_buffer("temperature", torch.ones(()))
         self.register_buffer("least_confidence", torch.tensor(0.5))
         self.register_buffer("bank", torch.zeros(BANK, features))
-        self.register_buffer("largest_distance", torch.tensor(torch.inf))
+        self.register_buffer("largest_distance", torch.tensor(2.0))  # the largest there is
 
     def features(self, pixels: torch.Tensor) -> torch.Tensor:
         """Float32 pixels in [0, 1], (B, 3, 32, 32), to (B, features)."""

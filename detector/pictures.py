@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,13 +16,29 @@ MAX_PIXELS = 50_000_000
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
 
+def open_file(path: Path) -> Image.Image:
+    """The upright picture in a file. Raises InputError, in one sentence, as `open_picture` does or if it is none."""
+    try:
+        if not path.is_file():  # nor a folder, nor a pipe that would never end
+            raise InputError("There is no such file.")
+        if path.stat().st_size > MAX_BYTES:  # before it is read
+            raise InputError(_too_large(path.stat().st_size))
+        return open_picture(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"The file cannot be read ({error.strerror}).") from error
+
+
+def _too_large(size: int) -> str:
+    return f"The file has {size / 2**20:.0f} MB; up to {MAX_BYTES // 2**20} MB are taken."
+
+
 def open_picture(data: bytes) -> Image.Image:
     """The upright picture in a file's bytes, its format told by content.
 
     Raises InputError, in one sentence for the person, if it is too large, not a picture, or broken.
     """
     if len(data) > MAX_BYTES:
-        raise InputError(f"The file has {len(data) / 2**20:.0f} MB; up to {MAX_BYTES // 2**20} MB are taken.")
+        raise InputError(_too_large(len(data)))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is stricter
@@ -32,12 +49,16 @@ def open_picture(data: bytes) -> Image.Image:
         upright = ImageOps.exif_transpose(image)
     except Image.DecompressionBombError as error:
         raise InputError(f"The picture has too many pixels; up to {MAX_PIXELS // 10**6} million are taken.") from error
+    except MemoryError as error:
+        raise InputError("The picture is too large for this machine's memory.") from error
     except UnidentifiedImageError as error:
         raise InputError(f"This is not a picture in a format that is read ({', '.join(FORMATS)}).") from error
     except Exception as error:  # Pillow's readers raise nearly anything on a broken file
         raise InputError("The picture is damaged: it could not be read to its end.") from error
     if upright.mode == "F":
         raise InputError("The picture's values are fractions without a scale; save it with 8 or 16 bits.")
+    if upright.mode == "LAB":
+        raise InputError("The picture's colours are in CIELAB, which is not read; save it as RGB.")
     return upright
 
 
@@ -46,6 +67,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):  # Pillow would clip 16 bits at 255 instead of scaling them
         image = Image.fromarray((np.asarray(image, np.float32) / 257).clip(0, 255).astype(np.uint8))
+    if not image.has_transparency_data:
+        return image.convert("RGB")
     image = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 

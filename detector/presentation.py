@@ -87,7 +87,9 @@ def records_grid(metrics: Sequence[str], path: Path = RESULTS) -> pd.DataFrame:
 
 
 def in_words(metric: str, row: pd.Series) -> str:
-    """A record with its interval: a share in percent, an area or a loss as it is."""
+    """A record with its interval: a share in percent, an area or a loss as it is; a dash where there is none."""
+    if pd.isna(row["value"]):
+        return "–"
     if metric in ("auc", "unlike_auc", "average_precision", "nll", "brier"):
         return f"{row['value']:.4f} ({row['low']:.4f} – {row['high']:.4f})"
     return _with_interval(row)

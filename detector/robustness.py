@@ -95,7 +95,7 @@ def corruption_grid(model: str, metric: str, path: Path = RESULTS) -> pd.DataFra
 
 
 def robustness_table(models: list[str], path: Path = RESULTS) -> pd.DataFrame:
-    """A row a model, in percent: unchanged, the mean of all cells, the worst cell and which it is, under attack.
+    """A row a model, accuracy as a share: unchanged, mean of all cells, the worst cell and which it is, attacked.
 
     `worst, kept out` is the worst of the kinds that no training uses.
     """

@@ -31,8 +31,10 @@ def train_shipped(name: str, data: Dataset, path: Path, *, seed: int = 0) -> pd.
     torch.manual_seed(seed)
     model, history = train(network(), data.train, _chooses(data.validation, recipe), recipe, name=name)
     made = {"recipe": asdict(recipe), "data": f"{data.name}, {len(data.train):,} images"}
-    save_model(model, path, **made)
-    model = load_model(path)  # as it ships: rounded
+    raw = path.with_suffix(".part")  # what is not calibrated never lies where it ships
+    save_model(model, raw, **made)
+    model = load_model(raw)  # as it ships: rounded
+    raw.unlink()
     calibrate(model, data.train, data.calibration)
     save_model(model, path, **made)
     return history

@@ -13,7 +13,7 @@ from PIL import Image
 from detector.cifake import CLASSES
 from detector.corruptions import CORRUPTIONS
 from detector.models import Detector
-from detector.pictures import open_picture, to_cifake
+from detector.pictures import open_file, to_cifake
 from detector.prediction import predict, predict_distance
 from detector.progress import InputError
 
@@ -69,25 +69,30 @@ def judge(model: Detector, image: Image.Image) -> dict:
 def judge_files(model: Detector, paths: Sequence[Path]) -> Iterator[dict]:
     """The verdicts on files, a few at a time: keys file, verdict, prob, words, or verdict 'error' and words alone."""
     for start in range(0, len(paths), TOGETHER):
-        read = {path: _read(path) for path in paths[start : start + TOGETHER]}
-        seen = [pixels for pixels in read.values() if isinstance(pixels, torch.Tensor)]
-        judged = iter(judge_all(model, torch.stack(seen)).to_dict("records") if seen else ())
-        for path, pixels in read.items():
+        read = [(path, _read(path)) for path in paths[start : start + TOGETHER]]
+        seen = [pixels for _, pixels in read if isinstance(pixels, torch.Tensor)]
+        judged = iter(judge_all(model, torch.stack(seen)).iterrows() if seen else ())
+        for path, pixels in read:
             if isinstance(pixels, str):
                 yield {"file": str(path), "verdict": "error", "prob": np.nan, "words": pixels}
             else:
-                row = next(judged)
+                _, row = next(judged)
                 yield {"file": str(path), "verdict": row["verdict"], "prob": row["prob"], "words": in_words(row)}
 
 
 def _read(path: Path) -> torch.Tensor | str:
     """A picture in CIFAKE's form, or why it could not be read."""
     try:
-        return to_cifake(open_picture(path.read_bytes()))
+        return to_cifake(open_file(path))
     except InputError as error:
         return str(error)
-    except OSError as error:
-        return error.strerror
+
+
+def write_verdicts(table: pd.DataFrame, path: Path) -> None:
+    """A table of verdicts as CSV; a file's name that a spreadsheet would take for a formula gets an apostrophe."""
+    formula = table["file"].str.startswith(("=", "+", "-", "@", "\t", "\r"))
+    safe = table.assign(file=table["file"].where(~formula, "'" + table["file"]))
+    safe.to_csv(path, index=False, float_format="%.6f", lineterminator="\n")
 
 
 def files_in(paths: Sequence[Path]) -> list[Path]:

@@ -57,13 +57,14 @@ def test_a_temperature_that_helps_nobody_is_not_kept():
 def test_the_margin_keeps_its_promise():
     """Over many draws of calibration pictures, more than RISK of the answers are wrong in at most 5% of them."""
     broken = 0
-    everyone = said(200_000, 1.0, seed=10_000)
-    for seed in range(200):
-        margin = fit_margin(*said(2000, 1.0, seed))
+    everyone = said(200_000, 1.0, seed=10_000, scale=8)
+    margins = [fit_margin(*said(5000, 1.0, seed, scale=8)) for seed in range(200)]
+    for margin in margins:
         answered = np.abs(everyone[0]) >= margin
         wrong = ((everyone[0] >= 0) != everyone[1])[answered]
         broken += bool(answered.any() and wrong.mean() > RISK)
-    assert broken <= 17  # 5% of 200 and two deviations and a bit
+    assert np.isfinite(margins).mean() > 0.9
+    assert 0 < broken <= 17  # 5% of 200 and two deviations and a bit
 
 
 def test_the_margin_is_no_wider_than_a_library_finds():
@@ -94,7 +95,9 @@ def test_the_margin_is_no_wider_than_a_library_finds():
 
 def test_nothing_is_answered_where_nothing_can_be_promised():
     rng = np.random.default_rng(0)
-    assert fit_margin(rng.normal(size=1000), rng.integers(2, size=1000)) == np.inf
+    logits = 100 * rng.normal(size=1000)
+    assert fit_margin(logits, rng.integers(2, size=1000)) == np.inf
+    assert fit_margin(logits, (logits >= 0).astype(int)) < np.inf
 
 
 def test_both_are_part_of_the_model(small_cnn, standin, tmp_path, monkeypatch):
@@ -118,4 +121,4 @@ def test_calibrating_twice_is_calibrating_once(small_cnn, standin):
 def test_few_known_pictures_are_taken_for_unlike(small_cnn, standin):
     calibrate(small_cnn, standin.train, standin.calibration)
     distances = predict_distance(small_cnn, standin.calibration.pixels)
-    assert (distances > small_cnn.largest_distance).float().mean() == pytest.approx(UNLIKE, abs=0.02)
+    assert (distances > small_cnn.largest_distance).float().mean() == pytest.approx(UNLIKE, abs=0.005)

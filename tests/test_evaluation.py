@@ -136,6 +136,9 @@ def test_records_replace_what_stood_there(tmp_path):
     assert table.loc[("cnn", "accuracy"), "value"] == pytest.approx(
         float(((1 - probs >= 0.5) == labels).double().mean())
     )
+    evaluation.record("other", "test", evaluate(probs, labels), path)
+    evaluation.forget("cnn", path)
+    assert {row["model"] for row in evaluation.read_records(path)} == {"other"}
 
 
 def test_check_slices_tells_another_model(standin, small_cnn, tmp_path):

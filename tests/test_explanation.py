@@ -11,6 +11,7 @@ from detector.explanation import (
     MAPS,
     PLAIN,
     band_evidence,
+    edge_map,
     faithfulness,
     map_similarity,
     occlusion,
@@ -117,3 +118,11 @@ def test_evidence_lies_in_the_band_that_the_model_reads():
     evidence = band_evidence(Band(), noisy)
     assert list(evidence.columns) == pytest.approx(BANDS[1:])
     assert (evidence.abs().idxmax(axis=1) == 6 / 32).all()
+
+
+def test_edges_are_where_the_brightness_changes():
+    pixels = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+    pixels[..., 16:] = 200
+    (map_,) = edge_map(Corner(), pixels)
+    assert map_[:, 15:17].min() > 10
+    assert map_[:, :10].max() < 1e-3 and map_[:, 22:].max() < 1e-3

@@ -1,6 +1,7 @@
 """The files that people have: opened or refused in a sentence, and brought to the one form."""
 
 import io
+import os
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from PIL import Image
 
 from detector import pictures
-from detector.pictures import open_picture, to_cifake
+from detector.pictures import open_file, open_picture, to_cifake
 from detector.progress import InputError
 
 
@@ -104,3 +105,20 @@ def test_an_animation_gives_its_first_picture():
     frames[0].save(stream, "GIF", save_all=True, append_images=frames[1:])
     red = to_cifake(open_picture(stream.getvalue()))
     assert red[0].float().mean() > 240 and red[2].float().mean() < 15
+
+
+def test_a_file_is_looked_at_before_it_is_read(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "none.png", tmp_path, tmp_path / "pipe"):
+        with pytest.raises(InputError, match="no such file"):
+            open_file(path)
+    monkeypatch.setattr(pictures, "MAX_BYTES", 10)
+    (tmp_path / "large.png").write_bytes(bytes(11))
+    monkeypatch.setattr("pathlib.Path.read_bytes", lambda _: pytest.fail("it was read"))
+    with pytest.raises(InputError, match="are taken"):
+        open_file(tmp_path / "large.png")
+
+
+def test_colours_that_are_not_read_are_told():
+    with pytest.raises(InputError, match="CIELAB"):
+        open_picture(encoded(Image.new("LAB", (40, 40)), "TIFF"))

@@ -59,7 +59,7 @@ def unknown_numerals(notebook) -> list[str]:
 
     The text before the first section sums up: it may quote all outputs.
     """
-    records = {row[key] for row in read_records() for key in ("value", "low", "high", "n")}
+    records = {row[key] for row in read_records() for key in ("value", "low", "high", "n")} - {None}
     sections = [[]]
     for cell in notebook.cells:
         if cell.cell_type == "markdown" and cell.source.startswith("## "):
@@ -178,7 +178,7 @@ def test_a_folder_is_judged_into_a_table(tmp_path):
     (tmp_path / "in" / "b.png").write_text("no picture")
     done = shell("predict", str(tmp_path / "in"), "--csv", str(tmp_path / "out.csv"))
     assert done.returncode == 1
-    assert "1 of 2 pictures could not be read" in done.stderr
+    assert "1 of 2 files could not be read" in done.stderr
     table = pd.read_csv(tmp_path / "out.csv")
     assert table["file"].str[-5:].tolist() == ["a.png", "b.png"]
     assert table.loc[0, "verdict"] in ("REAL", "FAKE", "not sure")
@@ -191,7 +191,7 @@ def test_a_folder_is_judged_into_a_table(tmp_path):
     [
         (["report", "--budget", "huge"], {}, "no budget 'huge'"),
         (["report", "--budget", "quick"], {"CIFAKE_DIR": "/nowhere"}, "in '/nowhere': set CIFAKE_DIR"),
-        (["predict", "/nowhere.png"], {}, "/nowhere.png: No such file"),
+        (["predict", "/nowhere.png"], {}, "/nowhere.png: There is no such file"),
         (["predict", "picture.png", "--weights", "/nowhere.safetensors"], {}, "there is no model"),
     ],
 )

@@ -11,6 +11,7 @@ from detector.models import CNN
 from detector.prediction import predict
 from detector.progress import InputError
 from detector.training import Recipe, train
+from detector.verdicts import judge_all
 
 RECIPE = Recipe(epochs=3, batch_size=32)
 
@@ -161,3 +162,8 @@ def test_bfloat16_is_used_where_it_was_measured_to_be_faster(monkeypatch, slower
     assert training.fast_bfloat16(fresh(), cpu) == (slower == torch.float32)
     assert not training.fast_bfloat16(depthwise, cpu)
     training._fast_bfloat16_on_cpu.cache_clear()
+
+
+def test_a_model_that_is_not_calibrated_takes_nothing_for_unlike(standin):
+    trained, _ = train(fresh(), *parts(standin), RECIPE)
+    assert judge_all(trained, standin.test.pixels[:20])["like"].all()

@@ -1,13 +1,14 @@
 """The rule of a verdict, each of its three conditions by itself, and the same for one picture and for many."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
 from detector.corruptions import CORRUPTIONS
 from detector.prediction import predict, predict_distance, predict_logits
-from detector.verdicts import MILD, files_in, judge, judge_all, judge_files, probs_of, steady
+from detector.verdicts import MILD, files_in, judge, judge_all, judge_files, probs_of, steady, write_verdicts
 
 NOISE = Image.effect_noise((64, 64), 50)
 
@@ -81,8 +82,19 @@ def test_a_bad_file_is_a_line_and_not_the_end(small_cnn, tmp_path):
     bad = [row for row in rows if row["verdict"] == "error"]
     assert [row["file"] for row in bad] == [str(tmp_path / "below" / "20.png"), str(tmp_path / "missing.png")]
     assert "not a picture" in bad[0]["words"]
-    assert "No such file" in bad[1]["words"]
+    assert "no such file" in bad[1]["words"]
     expected = judge(small_cnn, NOISE)
     assert rows[0]["verdict"] == expected["verdict"]
     assert rows[0]["prob"] == pytest.approx(expected["prob"], abs=1e-5)
     assert np.isnan(bad[0]["prob"])
+
+
+def test_the_same_file_twice_is_two_rows(small_cnn, tmp_path):
+    NOISE.save(tmp_path / "a.png")
+    assert len(list(judge_files(small_cnn, [tmp_path / "a.png"] * 2))) == 2
+
+
+def test_names_are_no_formulas(tmp_path):
+    rows = [{"file": name, "verdict": "REAL", "prob": 0.1, "words": ""} for name in ("=1+1", "a.png")]
+    write_verdicts(pd.DataFrame(rows), tmp_path / "out.csv")
+    assert pd.read_csv(tmp_path / "out.csv")["file"].tolist() == ["'=1+1", "a.png"]
