@@ -30,18 +30,19 @@ def reliability_diagrams(tables: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def risk_coverage_curves(curves: Mapping[str, pd.DataFrame], points: pd.DataFrame) -> Figure:
-    """Error among the surest pictures by their share, a curve a model, of `risk_coverage`, from 80% on.
+    """Error among the surest pictures by their share, a curve a model, of `risk_coverage`, from 80% on or less.
 
-    `points` has a row a model with its own coverage and risk: where it stops answering.
+    `points` has a row a model with its own coverage and risk, by the rule of its verdicts.
     """
     figure, axes = new_figure("What is left to err in, when a model may be unsure", size=(6.5, 4), of_record=True)
+    least = min(0.8, points["coverage"].min() - 0.02)
     for (name, curve), color in zip(curves.items(), MODEL_COLORS, strict=False):
-        shown = curve[curve["coverage"] >= 0.8]
+        shown = curve[curve["coverage"] >= least]
         axes[0, 0].plot(100 * shown["coverage"], 100 * shown["risk"], color=color, label=name)
         axes[0, 0].plot(*(100 * points.loc[name, ["coverage", "risk"]]), "o", color=color, ms=7, mec="white")
-    axes[0, 0].set(xlim=(80, 100.2), ylim=(0, None), xlabel="pictures answered, the surest first (%)")
+    axes[0, 0].set(xlim=(100 * least, 100.2), ylim=(0, None), xlabel="pictures answered, the surest first (%)")
     axes[0, 0].set_ylabel("wrong among them (%)")
-    axes[0, 0].legend(frameon=False, title="the dot: its own 'not sure'", title_fontsize=9)
+    axes[0, 0].legend(frameon=False, title="the dot: by the rule of its verdicts", title_fontsize=9)
     return figure
 
 
