@@ -26,7 +26,7 @@ from detector.models import MODELS_DIR, Detector, load_model, shipped_models
 from detector.presentation import write_shipped_table
 from detector.progress import InputError
 from detector.report import NOTEBOOK, ROOT, make_report
-from detector.robustness import FIFTH, corrupt_all, robustness_tables
+from detector.robustness import corrupt_all, robustness_tables
 from detector.shipping import TRAININGS, train_shipped
 from detector.unseen import load_unseen
 from detector.verdicts import files_in, judge_all, judge_files, probs_of, write_verdicts
@@ -64,7 +64,7 @@ def run_train(options: argparse.Namespace) -> None:
 def run_evaluate(_options: argparse.Namespace) -> None:
     """Score every model in models/ as shipped, into models/ (records, predictions, card) and README's table."""
     data, sources = load_cifake_only(), load_unseen()
-    corrupted = corrupt_all(data.test.pixels[FIFTH])
+    corrupted = corrupt_all(data.test.pixels[evaluation.SLICE])
     predictions = pd.DataFrame({"file": data.test.files})
     for name, model in shipped_models().items():
         test = judge_all(model, data.test.pixels)

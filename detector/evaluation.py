@@ -23,7 +23,7 @@ RESULTS = MODELS_DIR / "results.json"
 LEDGER = MODELS_DIR.parent / "benchmarks" / "TEST_LEDGER.md"
 PREDICTIONS = MODELS_DIR / "predictions.csv"
 LEVEL = 0.95  # of every interval
-SLICE = slice(None, None, 10)  # the test pictures that the report scores again to check the records
+SLICE = slice(None, None, 10)  # the test pictures that are changed, and that the report scores again
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:

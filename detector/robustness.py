@@ -10,12 +10,11 @@ from torch import nn
 
 from detector.corruptions import CORRUPTIONS
 from detector.data import Images
-from detector.evaluation import RESULTS, evaluate, read_records, records_table
+from detector.evaluation import RESULTS, SLICE, evaluate, read_records, records_table
 from detector.prediction import predict
 from detector.preprocessing import to_unit
 from detector.progress import progress
 
-FIFTH = slice(None, None, 5)  # the test pictures that are corrupted
 FORTIETH = slice(None, None, 40)  # those that are attacked, each for many steps
 UNCHANGED = "robustness/none/0"
 RADII = (1, 2)  # of the adversary, in steps of the 255
@@ -59,8 +58,8 @@ def _attack(model: nn.Module, pixels: torch.Tensor, labels: torch.Tensor, radius
 
 
 def robustness_tables(model: nn.Module, test: Images, corrupted: Mapping[str, torch.Tensor]) -> dict[str, pd.DataFrame]:
-    """`evaluate` on each of the `corrupted` pictures, those of `corrupt_all(test[FIFTH].pixels)`, and under attack."""
-    labels, some = test.labels[FIFTH], test[FORTIETH]
+    """`evaluate` on each of the `corrupted` pictures, those of `corrupt_all(test[SLICE].pixels)`, and under attack."""
+    labels, some = test.labels[SLICE], test[FORTIETH]
     tables = {set_: evaluate(predict(model, pixels), labels) for set_, pixels in corrupted.items()}
     for radius in RADII:
         attacked = attack(model, some.pixels, some.labels, radius)
@@ -72,7 +71,7 @@ def check_corrupted(
     models: Mapping[str, nn.Module], test: Images, name: str, step: int, path: Path = RESULTS
 ) -> pd.DataFrame:
     """Score shipped models again on one kind and severity, beside the records: a row a model, as `check_slices` has."""
-    images, set_ = test[FIFTH], f"robustness/{name}/{step}"
+    images, set_ = test[SLICE], f"robustness/{name}/{step}"
     pixels, recorded = corrupt(images.pixels, name, step), records_table(set_, path)["value"]
     rows = {}
     for model in models:

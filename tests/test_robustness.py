@@ -41,7 +41,7 @@ def test_a_linear_models_worst_case_is_found():
 @pytest.fixture
 def recorded(standin, small_cnn, tmp_path):
     path = tmp_path / "results.json"
-    corrupted = corrupt_all(standin.test.pixels[robustness.FIFTH])
+    corrupted = corrupt_all(standin.test.pixels[evaluation.SLICE])
     for set_, metrics in robustness_tables(small_cnn, standin.test, corrupted).items():
         evaluation.record("cnn", set_, metrics, path)
     return path
@@ -49,13 +49,13 @@ def recorded(standin, small_cnn, tmp_path):
 
 def test_records_hold_every_kind_and_step(standin, small_cnn, recorded):
     grid = corruption_grid("cnn", "accuracy", recorded)
-    fifth = standin.test[robustness.FIFTH]
-    blurred = CORRUPTIONS["blur"].apply(fifth.pixels, 1)
-    expected = evaluate(predict(small_cnn, blurred), fifth.labels).loc["accuracy", "value"]
+    tenth = standin.test[evaluation.SLICE]
+    blurred = CORRUPTIONS["blur"].apply(tenth.pixels, 1)
+    expected = evaluate(predict(small_cnn, blurred), tenth.labels).loc["accuracy", "value"]
     assert grid.loc["blur, σ in pixels", 3] == pytest.approx(expected, abs=1e-6)
     assert grid.shape == (len(CORRUPTIONS), 6) and grid[0].nunique() == 1
     check = check_corrupted({"cnn": small_cnn}, standin.test, "jpeg", 4, recorded)
-    assert check.loc["cnn", "agree"] and check.loc["cnn", "n"] == len(fifth)
+    assert check.loc["cnn", "agree"] and check.loc["cnn", "n"] == len(tenth)
 
 
 def test_the_table_names_the_worst_cell(tmp_path):
