@@ -22,7 +22,7 @@ from detector.data import (
 )
 from detector.leakage import all_pictures, copies_table, find_copies, index_classes, leaks, train_copies
 from detector.metrics import evaluate_all, evaluate_unseen
-from detector.models import MODELS_DIR, Detector, load_model, shipped_models
+from detector.models import DEFAULT_MODEL, MODELS_DIR, Detector, load_model, shipped_models
 from detector.presentation import write_shipped_table
 from detector.progress import InputError
 from detector.report import NOTEBOOK, ROOT, make_report
@@ -166,7 +166,7 @@ def parser() -> argparse.ArgumentParser:
     predict = command(run_predict, "predict")
     predict.add_argument("paths", nargs="+", type=Path, metavar="PATH")
     predict.add_argument("--csv", type=Path, metavar="FILE", help="also write the verdicts and errors to FILE")
-    predict.add_argument("--weights", type=Path, default=MODELS_DIR / "cnn.safetensors")
+    predict.add_argument("--weights", type=Path, default=MODELS_DIR / f"{DEFAULT_MODEL}.safetensors")
     served = command(run_demo, "demo")
     served.add_argument("--port", type=int, default=None, help="default: the first free one from 7860")
     return top

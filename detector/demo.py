@@ -23,7 +23,7 @@ from detector import figures
 from detector.cifake import CLASSES
 from detector.explanation import band_evidence, integrated_gradients, one_view
 from detector.explanation_figures import band_bars, figure_image, map_over
-from detector.models import Detector
+from detector.models import DEFAULT_MODEL, Detector
 from detector.pictures import MAX_BYTES, open_file, to_cifake, to_rgb
 from detector.prediction import predict
 from detector.progress import InputError, notebook_kernel, someone_watches
@@ -135,11 +135,12 @@ def _own_folder() -> tempfile.TemporaryDirectory:
 
 
 def build_demo(models: Mapping[str, Detector], examples: Sequence[Image.Image] = ()) -> gr.Blocks:
-    """The app for some models by name; the first is the default. `examples` are pictures to click."""
+    """The app for some models by name, DEFAULT_MODEL or the first to begin with. `examples` are pictures to click."""
+    first = DEFAULT_MODEL if DEFAULT_MODEL in models else next(iter(models))
     os.environ.setdefault("GRADIO_TEMP_DIR", _own_folder().name)
     with gr.Blocks(title="Real, or made by an AI?", analytics_enabled=False, delete_cache=(600, 3600)) as app:
         gr.Markdown(ABOUT)
-        choice = gr.Radio(list(models), value=next(iter(models)), label="Model")
+        choice = gr.Radio(list(models), value=first, label="Model")
         with gr.Tab("One picture"):
             _one_picture(models, choice, examples)
         with gr.Tab("Many pictures"):
