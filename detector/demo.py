@@ -59,14 +59,12 @@ CSS = """
 """
 PLACES = [["upper left", "upper middle", "upper right"], ["left", "middle", "right"],
           ["lower left", "lower middle", "lower right"]]  # fmt: skip
-
-
-SCALES = [
+SCALES = [  # of detail, by the least upper edge of the band, in cycles per pixel
     (3 / 8, "finest detail, that of single pixels"),
     (1 / 4, "fine detail"),
     (1 / 8, "middling detail"),
     (0, "coarse shapes"),
-]  # fmt: skip; by the upper edge of the band, in cycles per pixel
+]
 VIEW = "What the model sees: 32×32 pixels"
 
 
