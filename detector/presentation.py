@@ -42,7 +42,7 @@ def near_copies_elsewhere() -> pd.DataFrame:
 SHIPPED = {
     "cnn": "from scratch",
     "small": "its small sibling",
-    "robust": "the same, that also met changed pictures",
+    "robust": "`cnn`, trained on with changed pictures",
     "transfer": "EfficientNet-Lite0 from ImageNet",
 }
 MARKS = ("<!-- records: written by `python -m detector evaluate` -->", "<!-- end of records -->")
