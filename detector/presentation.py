@@ -96,13 +96,19 @@ def in_words(metric: str, row: pd.Series) -> str:
 
 
 def sources_grid(metric: str, path: Path = RESULTS) -> pd.DataFrame:
-    """One metric of the shipped models on each unseen source that has it, from the records: a column a model, and n."""
+    """One metric of the shipped models on each unseen source that has it, from the records: a column a model, and n.
+
+    Where n differs by model it stands in each cell instead.
+    """
     records = pd.DataFrame(read_records(path))
     records = records[records["set"].str.startswith("unseen/") & (records["metric"] == metric)]
     records = records.assign(source=records["set"].str.removeprefix("unseen/"))
-    shown = records.assign(shown=[in_words(metric, row) for _, row in records.iterrows()])
-    grid = shown.pivot(index="source", columns="model", values="shown").reindex(columns=list(SHIPPED))
-    return grid.assign(n=records.groupby("source")["n"].first())
+    n = records.groupby("source")["n"]
+    by_model = n.nunique().max() > 1
+    words = [in_words(metric, row) + (f" of {row['n']:,}" if by_model else "") for _, row in records.iterrows()]
+    grid = records.assign(shown=words).pivot(index="source", columns="model", values="shown")
+    grid = grid.reindex(columns=list(SHIPPED))
+    return grid if by_model else grid.assign(n=n.first())
 
 
 def write_shipped_table(page: Path, path: Path = RESULTS) -> None:

@@ -39,3 +39,15 @@ def test_a_source_stands_where_it_has_the_metric(records):
     assert list(photographs.index) == ["REAL/photos"]
     assert photographs.loc["REAL/photos", "cnn"] == "40.00% (10.00 – 100.00)"
     assert photographs.loc["REAL/photos", "n"] == 300
+
+
+def test_where_n_differs_by_model_it_stands_in_each_cell(records):
+    rows = json.loads(records.read_text())
+    rows[0] = {"model": "cnn", "set": "unseen/REAL/photos", "metric": "accuracy_answered", "value": 0.5, "n": 20}
+    rows[1] = {**rows[0], "model": "small", "n": 30}
+    rows[:2] = [{**row, "low": 0.1, "high": 1.0} for row in rows[:2]]
+    records.write_text(json.dumps(rows))
+    grid = sources_grid("accuracy_answered", records)
+    assert grid.loc["REAL/photos", "cnn"] == "50.00% (10.00 – 100.00) of 20"
+    assert grid.loc["REAL/photos", "small"].endswith(" of 30")
+    assert "n" not in grid
