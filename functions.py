@@ -74,9 +74,9 @@ from detector.evaluation_figures import reliability_diagrams, risk_coverage_curv
 from detector.presentation import records_grid, sources_grid
 
 # Changed pictures
-from detector.corruptions import CORRUPTIONS
+from detector.corruptions import CORRUPTIONS, corrupt
 from detector.evaluation_figures import corruption_heatmaps
-from detector.robustness import check_corrupted, corrupt, corruption_grid, robustness_table
+from detector.robustness import check_corrupted, corruption_grid, robustness_table
 
 # Explanation
 from detector.explanation import MAPS, band_evidence, lay_out, one_view

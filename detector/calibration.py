@@ -12,7 +12,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from detector.data import Images
 from detector.models import BANK, Detector
-from detector.prediction import predict, predict_distance, predict_features, predict_logits, probabilities
+from detector.prediction import predict_distance, predict_features, predict_logits, probabilities
 from detector.verdicts import steady
 
 RISK = 0.005  # of the pictures that are answered at most this share may be called wrong ...
@@ -34,7 +34,7 @@ def calibrate(model: Detector, train_set: Images, images: Images) -> None:
     model.temperature.fill_(1)
     logits, labels = predict_logits(model, images.pixels).double().numpy(), images.labels.numpy()
     model.temperature.fill_(fit_temperature(logits, labels))
-    held = (distances <= model.largest_distance) & steady(model, images.pixels, predict(model, images.pixels))
+    held = (distances <= model.largest_distance) & steady(model, images.pixels, probabilities(logits))
     margin = fit_margin(logits[held.numpy()], labels[held.numpy()])
     model.least_confidence.copy_(probabilities(margin / model.temperature))
 

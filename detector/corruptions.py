@@ -106,6 +106,11 @@ CORRUPTIONS = {
 TRAINED = [corruption for corruption in CORRUPTIONS.values() if corruption.trained]
 
 
+def corrupt(pixels: torch.Tensor, name: str, step: int) -> torch.Tensor:
+    """Uint8 pictures (N, 3, 32, 32) by a kind of CORRUPTIONS at severity `step`, 1 to 5."""
+    return CORRUPTIONS[name].apply(pixels, CORRUPTIONS[name].severities[step - 1])
+
+
 def corrupt_some(pixels: torch.Tensor, share: float, rng: torch.Generator) -> torch.Tensor:
     """A copy of uint8 (N, 3, 32, 32) in which a share of the pictures went through one or two of the TRAINED kinds.
 

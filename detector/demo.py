@@ -21,7 +21,7 @@ from PIL import Image
 
 from detector import figures
 from detector.cifake import CLASSES
-from detector.explanation import band_evidence, integrated_gradients, one_view
+from detector.explanation import band_evidence, integrated_gradients
 from detector.explanation_figures import band_bars, figure_image, map_over
 from detector.models import DEFAULT_MODEL, Detector
 from detector.pictures import MAX_BYTES, open_file, to_cifake, to_rgb
@@ -45,7 +45,8 @@ their answers on pictures like CIFAKE's at most one in two hundred should be wro
 JPEG, scaling it by a tenth or cutting off its edge turns the verdict.
 
 **What they cannot do.** On photographs of other sources, and on pictures by other generators, they are often wrong or
-not sure; the report says how often. At 32×32 pixels most traces of a large picture's making are gone.
+not sure; pictures by generators that draw at this size they call photographs, and are confident of it. The report says
+how often. At 32×32 pixels most traces of a large picture's making are gone.
 
 **Where it stays.** Pictures are judged on this machine, kept for about an hour, and sent nowhere.
 """
@@ -98,20 +99,19 @@ def _status(title: str, below: str = "") -> str:
 
 def explain(model: Detector, pixels: torch.Tensor) -> tuple[Image.Image, str, Image.Image, str]:
     """What a verdict on uint8 pixels (3, 32, 32) rests on: a map and bands of frequencies, each with a reading."""
-    single = one_view(model)
-    (map_,) = integrated_gradients(single, pixels[None])
-    evidence = band_evidence(single, pixels[None]).iloc[0]
-    side = CLASSES[int(predict(single, pixels[None])[0] >= 0.5)]  # of this view, without its mirror image
+    (map_,) = integrated_gradients(model, pixels[None])
+    evidence = band_evidence(model, pixels[None]).iloc[0]
+    side = CLASSES[int(predict(model, pixels[None])[0] >= 0.5)]  # the likelier one, also where there is no verdict
     parts = torch.nn.functional.adaptive_avg_pool2d(map_[None].clamp(min=0), 3)[0]
     row, column = divmod(int(parts.argmax()), 3)
-    most = f"most comes from the {PLACES[row][column]}" if parts.max() > 0 else "no place by itself does"
+    most = f"most comes from the {PLACES[row][column]}" if parts.max() > 0 else "no place by itself speaks for it"
     scale = next(words for least, words in SCALES if evidence.idxmax() > least)
-    rests = f"most rests on its {scale}" if evidence.max() > 0 else "no band by itself does"
+    rests = f"most rests on the {scale}" if evidence.max() > 0 else "no band by itself speaks for it"
     return (
         figure_image(map_over(pixels, map_)),
         f"**Where it comes from.** Red speaks for {side}, blue against it; {most}.",
         figure_image(band_bars(evidence)),
-        f"**In which detail.** The bars tell what the verdict {side} loses without a band; {rests}.",
+        f"**In which detail.** The bars tell what {side} loses without a band; {rests}.",
     )
 
 

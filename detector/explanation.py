@@ -1,8 +1,8 @@
 """Where in a picture, and in which frequencies, a verdict comes from.
 
-A map is high where the picture speaks for the verdict that was given, be it REAL or FAKE. All functions here take a
-model that judges one view (see `one_view`) and uint8 pictures (N, 3, 32, 32). Whether a map tells the truth
-about the model is measured: what its high places hold is taken away or shown alone (Petsiuk et al. 2018, arXiv
+A map is high where the picture speaks for the verdict that was given, be it REAL or FAKE. All functions here take
+uint8 pictures (N, 3, 32, 32); Grad-CAM needs a model that judges one view (see `one_view`). Whether a map tells the
+truth about the model is measured: what its high places hold is taken away or shown alone (Petsiuk et al. 2018, arXiv
 1806.07421), and it must change when the weights do (Adebayo et al. 2018, arXiv 1810.03292).
 """
 

@@ -50,7 +50,7 @@ def band_bars(evidence: pd.Series) -> Figure:
     figure, axes = new_figure("", size=(4.4, 3.2), of_record=True)
     axes[0, 0].bar(evidence.index - 1 / 32, evidence, width=0.05, color=[MODEL_COLORS[value < 0] for value in evidence])
     axes[0, 0].axhline(0, color="0.4", lw=1)
-    axes[0, 0].set(xlabel="band taken out (cycles per pixel)", ylabel="loss of the verdict's logit")
+    axes[0, 0].set(xlabel="band taken out (cycles per pixel)", ylabel="loss of the logit")
     return figure
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from detector.corruptions import CORRUPTIONS
+from detector.corruptions import CORRUPTIONS, corrupt
 from detector.data import Images
 from detector.evaluation import RESULTS, SLICE, evaluate, read_records, records_table
 from detector.prediction import predict
@@ -20,11 +20,6 @@ UNCHANGED = "robustness/none/0"
 RADII = (1, 2)  # of the adversary, in steps of the 255
 ASCENT = 10  # steps of the adversary
 STEPS = range(1, 6)  # severities
-
-
-def corrupt(pixels: torch.Tensor, name: str, step: int) -> torch.Tensor:
-    """Uint8 pictures (N, 3, 32, 32) by a kind of CORRUPTIONS at severity `step`, 1 to 5."""
-    return CORRUPTIONS[name].apply(pixels, CORRUPTIONS[name].severities[step - 1])
 
 
 def corrupt_all(pixels: torch.Tensor) -> dict[str, torch.Tensor]:

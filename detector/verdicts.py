@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from detector.cifake import CLASSES
-from detector.corruptions import CORRUPTIONS
+from detector.corruptions import corrupt
 from detector.models import Detector
 from detector.pictures import open_file, to_cifake
 from detector.prediction import predict, predict_distance
@@ -24,8 +24,7 @@ TOGETHER = 32  # pictures read and judged at a time
 
 def steady(model: Detector, pixels: torch.Tensor, probs: torch.Tensor) -> torch.Tensor:
     """Whether P(FAKE) (N,) of uint8 pictures (N, 3, 32, 32) stays on its side of 1/2 under MILD changes: bool (N,)."""
-    changed = [CORRUPTIONS[name].apply(pixels, CORRUPTIONS[name].severities[0]) for name in MILD]
-    sides = [predict(model, part) >= 0.5 for part in changed]
+    sides = [predict(model, corrupt(pixels, name, 1)) >= 0.5 for name in MILD]
     return (torch.stack(sides) == (probs >= 0.5)).all(0)
 
 

@@ -9,6 +9,9 @@ from PIL import Image
 
 from detector import demo
 from detector.demo import build_demo
+from detector.explanation import one_view
+from detector.models import CNN
+from detector.prediction import predict, predict_logits
 
 
 @pytest.fixture
@@ -86,6 +89,20 @@ def test_another_models_name_is_told(client, tmp_path):
     Image.effect_noise((64, 64), 50).save(tmp_path / "picture.png")
     words, _, _ = client.predict(handle_file(tmp_path / "picture.png"), None, api_name="/predict")
     assert "no model of that name" in words
+
+
+def test_what_is_explained_is_the_side_that_is_shown(standin):
+    """Of the mean with the mirror image, not of the picture alone: where the two differ red would mean the opposite."""
+    torch.manual_seed(0)
+    model = CNN(widths=(16, 16), stem=16, mirror=True).eval()
+    model.head.weight.data *= 100
+    pixels = standin.test.pixels[:200]
+    model.head.bias.data -= predict_logits(model, pixels).median()
+    differs = (predict(model, pixels) >= 0.5) != (predict(one_view(model), pixels) >= 0.5)
+    assert differs.any()
+    picture = pixels[differs][0]
+    _, where, _, _ = demo.explain(model, picture)
+    assert f"Red speaks for {'FAKE' if predict(model, picture[None]) >= 0.5 else 'REAL'}" in where
 
 
 def test_a_rerun_closes_the_old_one(small_cnn):
