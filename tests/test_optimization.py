@@ -27,7 +27,7 @@ def test_a_step_is_nearly_orthogonal(shape):
     """All singular values of the update lie near one another, whatever those of the gradient (Jordan et al. 2024)."""
     one = kernel(*shape)
     before = one.detach().clone()
-    muon = Muon([one], lr=0.01, weight_decay=0.0, momentum=0.0, nesterov=False)
+    muon = Muon([one], lr=0.01, weight_decay=0.0, momentum=0.0)
     one.grad = torch.randn_like(one) * torch.logspace(0, 2, shape[0]).view(-1, 1, 1, 1)  # badly scaled rows
     muon.step()
     update = torch.linalg.svdvals((one.detach() - before).flatten(1))
@@ -35,6 +35,21 @@ def test_a_step_is_nearly_orthogonal(shape):
     assert gradient.max() / gradient.min() > 10
     assert update.max() / update.min() < 3
     assert update.mean() == pytest.approx(0.01 * 0.2 * max(shape[0], one[0].numel()) ** 0.5, rel=0.25)
+
+
+def test_steps_are_those_of_torchs_own_which_rounds_more():
+    one, rng = kernel(16, 8, 3), torch.Generator().manual_seed(1)
+    matrix = nn.Parameter(one.detach().permute(0, 2, 3, 1).flatten(1).clone())
+    ours = Muon([one], lr=0.01, weight_decay=0.1, momentum=0.9)
+    theirs = torch.optim.Muon([matrix], lr=0.01, weight_decay=0.1, momentum=0.9, adjust_lr_fn="match_rms_adamw")
+    for _ in range(3):
+        one.grad = torch.randn(one.shape, generator=rng).contiguous(memory_format=torch.channels_last)
+        matrix.grad = one.grad.permute(0, 2, 3, 1).flatten(1)
+        before = one.detach().clone()
+        ours.step()
+        theirs.step()
+    moved = (one.detach() - before).norm()
+    assert (one.detach().permute(0, 2, 3, 1).flatten(1) - matrix).norm() < 0.1 * moved
 
 
 def test_every_parameter_has_one_optimizer_and_the_stem_is_not_muons():
