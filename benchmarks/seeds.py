@@ -31,7 +31,7 @@ def weights_of(name: str, seed: int, data: Dataset) -> Path:
     """The weights of a seed: from an earlier call, or those that ship, or trained now."""
     path, shipped = WEIGHTS / f"{name}-{seed}.safetensors", MODELS_DIR / f"{name}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
-    recipe = asdict(replace(TRAININGS[name][1], seed=seed))
+    recipe = asdict(replace(TRAININGS[name].recipe, seed=seed))
     if shipped.exists() and recipe_of(shipped) == recipe:
         shutil.copyfile(shipped, path)
     if not path.exists() or recipe_of(path) != recipe:

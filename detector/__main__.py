@@ -61,12 +61,15 @@ def run_train(options: argparse.Namespace) -> None:
     print(f"{history.to_string()}\n{path}")
 
 
-def run_evaluate(_options: argparse.Namespace) -> None:
-    """Score every model in models/ as shipped, into models/ (records, predictions, card) and README's table."""
-    data, sources = load_cifake_only(), load_unseen()
+def run_evaluate(options: argparse.Namespace) -> None:
+    """Score models in models/ as shipped, into models/ (records, predictions, card) and README's table."""
+    data, sources, models = load_cifake_only(), load_unseen(), shipped_models()
+    if unknown := set(options.models) - set(models):
+        raise InputError(f"there is no {', '.join(sorted(unknown))} in {MODELS_DIR}: choose {', '.join(models)}.")
     corrupted = corrupt_all(data.test.pixels[evaluation.SLICE])
-    predictions = pd.DataFrame({"file": data.test.files})
-    for name, model in shipped_models().items():
+    predictions = evaluation.read_predictions() if options.models else pd.DataFrame(index=data.test.files)
+    for name in options.models or models:
+        model = models[name]
         test = judge_all(model, data.test.pixels)
         tables = cifake_tables(model, data, test) | robustness_tables(model, data.test, corrupted)
         if sources:
@@ -78,8 +81,9 @@ def run_evaluate(_options: argparse.Namespace) -> None:
         for set_ in {"test", "unseen"} & set(tables):
             weights = MODELS_DIR / f"{name}.safetensors"
             evaluation.note_first_look(weights, set_, tables[set_].loc["accuracy", "value"])
-        predictions[name] = test["prob"]
-    predictions.to_csv(evaluation.PREDICTIONS, index=False, float_format="%.7g", lineterminator="\n")
+        predictions[name] = test["prob"].to_numpy()
+    table = predictions.loc[data.test.files].rename_axis("file")
+    table.to_csv(evaluation.PREDICTIONS, float_format="%.7g", lineterminator="\n")
     write_shipped_table(ROOT / "README.md")
     write_model_card()
 
@@ -162,7 +166,8 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="for maintainers: also list the copies within train, which changes the split and outdates every model",
     )
-    command(run_evaluate, "evaluate")
+    scored = command(run_evaluate, "evaluate")
+    scored.add_argument("models", nargs="*", metavar="NAME", help="default: all of them")
     predict = command(run_predict, "predict")
     predict.add_argument("paths", nargs="+", type=Path, metavar="PATH")
     predict.add_argument("--csv", type=Path, metavar="FILE", help="also write the verdicts and errors to FILE")

@@ -48,6 +48,24 @@ def explanation_table(path: Path = BENCHMARKS / "explanations.csv") -> pd.DataFr
     return table.sort_values("insertion - deletion", ascending=False)
 
 
+def left_out_table(path: Path = BENCHMARKS / "sources.csv") -> pd.DataFrame:
+    """Share called FAKE (%) of each source's validation part: a row a source, a column what was left out of training.
+
+    Of photographs (REAL/) it is an error, of the others what is found.
+    """
+    table = _read(path, "python -m benchmarks.sources")
+    shares = table[table["metric"] != "auc"]
+    columns = list(dict.fromkeys(shares["without"]))  # in the order of the runs
+    rows = list(dict.fromkeys(shares["source"]))
+    return 100 * shares.pivot(index="source", columns="without", values="value").loc[rows, columns]
+
+
+def patches_table(path: Path = BENCHMARKS / "patches.csv") -> pd.DataFrame:
+    """How pictures larger than 32 pixels are judged: a row a way, a column a source and metric; shares and areas."""
+    table = _read(path, "python -m benchmarks.patches")
+    return table.pivot(index="way", columns=["source", "metric"], values="value")
+
+
 def over_seeds(runs: pd.DataFrame) -> pd.DataFrame:
     """Mean accuracy of each variant, its deviation over seeds, their number, and the difference from the first (%)."""
     rows = 100 * runs.groupby("what", sort=False)["accuracy"].agg(["mean", "std"])

@@ -19,7 +19,7 @@ from detector.audit import brightness, mean_pixels, radial_spectra
 from detector.cifake import CLASSES, DATA_DIR
 from detector.copies import exact_groups
 from detector.data import Images
-from detector.pictures import FORMATS, open_picture, to_cifake
+from detector.pictures import FORMATS, open_file, to_cifake
 from detector.progress import InputError, progress
 
 UNSEEN_DIR = DATA_DIR / "unseen"
@@ -39,7 +39,7 @@ def load_unseen(folder: Path = UNSEEN_DIR) -> dict[str, Images]:
     """
     if not folder.is_dir():
         return {}
-    listing = _list_sources(folder)
+    listing = list_sources(folder)
     pixels = _read_all([path for paths in listing.values() for path in paths])
     parts = pixels.split([len(paths) for paths in listing.values()])
     return {
@@ -53,7 +53,7 @@ def load_unseen(folder: Path = UNSEEN_DIR) -> dict[str, Images]:
     }
 
 
-def _list_sources(folder: Path) -> dict[str, list[Path]]:
+def list_sources(folder: Path) -> dict[str, list[Path]]:
     """The files of each source, in order; opens none."""
     for entry in _entries(folder):
         if entry.name not in CLASSES or not entry.is_dir():
@@ -102,12 +102,13 @@ def _read_all(paths: list[Path]) -> torch.Tensor:
 
 
 def _read(paths: list[Path]) -> torch.Tensor:
-    return torch.stack([_read_one(path) for path in paths])
+    return torch.stack([to_cifake(open_named(path)) for path in paths])
 
 
-def _read_one(path: Path) -> torch.Tensor:
+def open_named(path: Path) -> Image.Image:
+    """The upright picture in a file. Raises InputError, which names the file, if it is none."""
     try:
-        return to_cifake(open_picture(path.read_bytes()))
+        return open_file(path)
     except InputError as error:
         raise InputError(f"remove or replace {path}: {error}") from error
 

@@ -3,7 +3,15 @@
 import pandas as pd
 import pytest
 
-from detector.measured import over_seeds, seed_table, speed_table, training_runs, unlikeness_table
+from detector.measured import (
+    left_out_table,
+    over_seeds,
+    patches_table,
+    seed_table,
+    speed_table,
+    training_runs,
+    unlikeness_table,
+)
 from detector.progress import InputError
 
 
@@ -37,7 +45,39 @@ def test_unlikeness_table_by_hand(tmp_path):
     assert table.loc["mean"].tolist() == pytest.approx([0.8, 0.6])
 
 
-@pytest.mark.parametrize("read", [speed_table, lambda path: training_runs("part", path), seed_table, unlikeness_table])
+def test_left_out_table_by_hand(tmp_path):
+    path = tmp_path / "sources.csv"
+    rows = {
+        "without": ["nothing", "nothing", "nothing", "b", "b", "b"],
+        "metric": ["false_fake_rate", "recall", "auc"] * 2,
+        "source": ["REAL/b", "FAKE/a", "FAKE/a"] * 2,
+        "value": [0.1, 0.9, 0.99, 0.5, 0.8, 0.9],
+    }
+    pd.DataFrame(rows).to_csv(path, index=False)
+    table = left_out_table(path)
+    assert table.index.tolist() == ["REAL/b", "FAKE/a"]
+    assert table.columns.tolist() == ["nothing", "b"]
+    assert table.to_numpy().tolist() == [[10, 50], [90, 80]]
+
+
+def test_patches_table_by_hand(tmp_path):
+    path = tmp_path / "patches.csv"
+    rows = {"way": ["whole", "patches"], "source": ["a", "a"], "metric": ["auc", "auc"], "value": [0.5, 0.9]}
+    pd.DataFrame(rows).to_csv(path, index=False)
+    assert patches_table(path).loc["patches", ("a", "auc")] == 0.9
+
+
+READERS = [
+    speed_table,
+    lambda path: training_runs("part", path),
+    seed_table,
+    unlikeness_table,
+    left_out_table,
+    patches_table,
+]
+
+
+@pytest.mark.parametrize("read", READERS)
 def test_a_missing_file_is_told(tmp_path, read):
     with pytest.raises(InputError, match=r"none\.csv is missing"):
         read(tmp_path / "none.csv")

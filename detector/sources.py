@@ -1,0 +1,79 @@
+"""Pictures of further sources to learn from, in `data/sources/{REAL,FAKE}/<source>/`, of any size.
+
+All come to CIFAKE's form by the same random crops and filters and its JPEG settings, whatever their class, so that
+neither scaling nor codec tells a source. A person adds a source by adding a folder.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from joblib import Parallel, delayed
+from PIL import Image
+from sklearn.model_selection import train_test_split
+
+from detector.cifake import CLASSES, DATA_DIR
+from detector.data import Images
+from detector.decoding import jpeg_round_trip
+from detector.pictures import to_cifake, to_rgb
+from detector.progress import progress
+from detector.unseen import UNKNOWN_SUBJECT, list_sources, open_named
+
+SOURCES_DIR = DATA_DIR / "sources"
+HELD_OUT = 0.1  # of each source's pictures for validation, and as many for calibration
+VIEWS_A_SOURCE, MOST_VIEWS = 36_000, 12  # about as many as CIFAKE has of a class; of one picture no more than these
+FILTERS = [Image.Resampling.BOX, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS]
+SIDE = 32
+
+
+def load_sources(folder: Path = SOURCES_DIR) -> dict[str, dict[str, Images]]:
+    """The sources under `folder` by name ('REAL/<source>'), each as its train, validation and calibration sets.
+
+    A picture is in one set alone. Of the training ones there are several views, so many that every source has about
+    VIEWS_A_SOURCE, and none of a picture's is repeated MOST_VIEWS times; of the others only the first, whole one.
+    {} where there is no such folder. Raises InputError as `unseen.load_unseen` does.
+    """
+    if not folder.is_dir():
+        return {}
+    return {name: _split(name, paths, folder) for name, paths in list_sources(folder).items()}
+
+
+def _split(name: str, paths: list[Path], folder: Path) -> dict[str, Images]:
+    train, held_out = train_test_split(paths, test_size=2 * HELD_OUT, random_state=0)
+    validation, calibration = train_test_split(held_out, test_size=0.5, random_state=0)
+    count = int(np.clip(round(VIEWS_A_SOURCE / len(train)), 1, MOST_VIEWS))
+    parts = {"train": (train, count), "validation": (validation, 1), "calibration": (calibration, 1)}
+    return {part: _read(name, sorted(paths), views, folder) for part, (paths, views) in parts.items()}
+
+
+def _read(name: str, paths: list[Path], count: int, folder: Path) -> Images:
+    """`count` views of each picture, those of one after the other."""
+    # Threads: Pillow works without the interpreter's lock, and a process would first import PyTorch
+    workers = Parallel(n_jobs=-1, prefer="threads", return_as="generator", batch_size=64)
+    parts = workers(delayed(_views)(path, count, seed) for seed, path in enumerate(paths))
+    with progress(parts, desc=f"reading {name}", unit=" pictures", total=len(paths), delay=1) as bar:
+        pixels = torch.cat(list(bar))
+    label, n = CLASSES.index(name.split("/")[0]), len(pixels)
+    files = np.repeat([path.relative_to(folder.parent).as_posix() for path in paths], count)
+    return Images(pixels, torch.full((n,), label), torch.full((n,), UNKNOWN_SUBJECT), files)
+
+
+def _views(path: Path, count: int, seed: int) -> torch.Tensor:
+    """Uint8 (count, 3, 32, 32): the whole centre square, then squares drawn at random."""
+    image, rng = to_rgb(open_named(path)), np.random.default_rng(seed)
+    return torch.stack([to_cifake(image), *(draw_view(image, rng) for _ in range(count - 1))])
+
+
+def draw_view(image: Image.Image, rng: np.random.Generator) -> torch.Tensor:
+    """A square of an RGB picture in CIFAKE's form, uint8 (3, 32, 32).
+
+    Of an area between a quarter and all of the largest square's, at any place, no smaller than 32 pixels if there are
+    as many; brought to 32x32 by a filter drawn from FILTERS; then through CIFAKE's JPEG settings.
+    """
+    largest = min(image.size)
+    side = min(largest, max(SIDE, round(largest * rng.uniform(1 / 4, 1) ** 0.5)))
+    left, top = (int(rng.integers(length - side + 1)) for length in image.size)
+    square = image.crop((left, top, left + side, top + side))
+    if side != SIDE:
+        square = square.resize((SIDE, SIDE), FILTERS[rng.integers(len(FILTERS))])
+    return torch.from_numpy(np.array(jpeg_round_trip(square))).permute(2, 0, 1).contiguous()
