@@ -78,6 +78,9 @@ from detector.corruptions import CORRUPTIONS, corrupt
 from detector.evaluation_figures import corruption_heatmaps
 from detector.robustness import check_corrupted, corruption_grid, robustness_table
 
+# Other sources
+from detector.measured import left_out_table, patches_table
+
 # Explanation
 from detector.explanation import MAPS, band_evidence, lay_out, one_view
 from detector.explanation_figures import band_lines, embedding_scatter, map_grid
@@ -121,6 +124,8 @@ __all__ = [
     "unlikeness_table",
     # changed pictures
     "CORRUPTIONS", "check_corrupted", "corrupt", "corruption_grid", "corruption_heatmaps", "robustness_table",
+    # other sources
+    "left_out_table", "patches_table",
     # explanation
     "MAPS", "band_evidence", "band_lines", "embedding_scatter", "explanation_table", "lay_out", "map_grid", "one_view",
     "predict_features",

@@ -21,10 +21,12 @@ HEAD = """# What ships
 Written by `python -m detector evaluate` from the weights and `results.json`; intervals are of 95%.
 
 **For** telling photographs from pictures by Stable Diffusion 1.4 in CIFAKE, at 32×32 pixels, and for research on such
-detectors. **Not for** accusing anyone: a verdict is no proof. The models know ten subjects, one collection of
-photographs and one generator; on other sources they are often wrong, as the tables below say, and more often say that
-they are not sure. `unlike` is the share that a model takes for something else than it knows, `verdict` the share that
-it judges at all, being neither unlike nor unsure, `right` the share of these verdicts that are right.
+detectors. **Not for** accusing anyone: a verdict is no proof. All but `wild` know ten subjects, one collection of
+photographs and one generator; `wild` learnt from other photographs, other pictures by Stable Diffusion and fakes made
+here as well, so that `REAL/tiny_imagenet` and `FAKE/sd14_other_pipeline` are to it new pictures of sources that it
+knows. On other sources all are often wrong, as the tables below say. `unlike` is the share that a model takes for
+something else than it knows, `verdict` the share that it judges at all, being neither unlike nor unsure, `right` the
+share of these verdicts that are right.
 """
 TESTS = {"test": "official test", "leak_free": "leak-free test"}
 METRICS = {

@@ -38,15 +38,16 @@ Drop a picture. Its centre square is brought to 32×32 pixels, the only size tha
 """
 LIMITS = """
 **What the models learnt.** CIFAKE: small photographs of ten kinds of animals and vehicles, and pictures of the same by
-one generator, Stable Diffusion 1.4. Nothing else.
+one generator, Stable Diffusion 1.4. `wild` alone learnt more: photographs of two hundred kinds of things, other
+pictures by the same generator, and pictures that small networks made of photographs.
 
 **When they say 'not sure'.** Where the picture is unlike those that they know; where they are not confident, so that of
 their answers on pictures like CIFAKE's at most one in two hundred should be wrong; and where saving the picture as a
 JPEG, scaling it by a tenth or cutting off its edge turns the verdict.
 
 **What they cannot do.** On photographs of other sources, and on pictures by other generators, they are often wrong or
-not sure; pictures by generators that draw at this size they call photographs, and are confident of it. The report says
-how often. At 32×32 pixels most traces of a large picture's making are gone.
+not sure; pictures by generators that draw at this size all but `wild` call photographs, and are confident of it. The
+report says how often. At 32×32 pixels most traces of a large picture's making are gone.
 
 **Where it stays.** Pictures are judged on this machine, kept for about an hour, and sent nowhere.
 """

@@ -1,5 +1,6 @@
 """Fakes made here: the makers trained on photographs, and the pictures that they make, kept in `data/made/`."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -149,10 +150,11 @@ MAKERS = {
 def made_pictures(name: str, photographs: torch.Tensor, folder: Path = MADE_DIR) -> tuple[torch.Tensor, torch.Tensor]:
     """Pictures by the maker of that name after it learnt from uint8 `photographs`, and what each is made of.
 
-    Uint8 (MADE, 3, 32, 32) and rows of `photographs`, int64 (MADE,), ascending. Kept in `folder`, and made again where
-    they are not there.
+    Uint8 (MADE, 3, 32, 32) and rows of `photographs`, int64 (MADE,), ascending. Kept in `folder` for these very
+    photographs, and made again where they are not there.
     """
-    path = folder / f"{name}.safetensors"
+    digest = hashlib.blake2b(photographs.numpy().tobytes(), digest_size=6).hexdigest()
+    path = folder / f"{name}-{digest}.safetensors"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         save_file(_make(MAKERS[name], photographs), path.with_suffix(".part"))

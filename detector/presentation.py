@@ -43,6 +43,7 @@ SHIPPED = {
     "cnn": "from scratch",
     "small": "its small sibling",
     "robust": "`cnn`, trained on with changed pictures",
+    "wild": "`robust`, trained on with several sources",
     "transfer": "EfficientNet-Lite0 from ImageNet",
 }
 MARKS = ("<!-- records: written by `python -m detector evaluate` -->", "<!-- end of records -->")

@@ -23,7 +23,7 @@ class Training:
     Attributes:
         network: with its first weights.
         recipe: how it is trained.
-        learns_from: CIFAKE's dataset to the one that it is trained, chosen and calibrated on.
+        learns_from: CIFAKE's dataset to the one that it is trained and chosen on.
         false_fake: share of calibration's photographs that may be called FAKE, where that was set.
     """
 
@@ -41,24 +41,24 @@ TRAININGS = {
     "small": Training(lambda: CNN(widths=(48, 64, 64), mirror=True), Recipe(epochs=8)),
     "robust": Training(lambda: load_model(MODELS_DIR / "cnn.safetensors"), ROBUST),
     "transfer": Training(lambda: Transfer(pretrained=True), FULL.transfer),
-    "wild": Training(lambda: load_model(MODELS_DIR / "robust.safetensors"), WILD, several_sources, false_fake=0.02),
+    "wild": Training(lambda: load_model(MODELS_DIR / "robust.safetensors"), WILD, several_sources, false_fake=0.03),
 }
 
 
 def train_shipped(name: str, data: Dataset, path: Path, *, seed: int = 0) -> pd.DataFrame:
     """Train the network of that name by its recipe, calibrate it, write it to `path`; the history (see `train`)."""
     training = TRAININGS[name]
-    data, recipe = training.learns_from(data), replace(training.recipe, seed=seed)
+    mixture, recipe = training.learns_from(data), replace(training.recipe, seed=seed)
     torch.manual_seed(seed)
-    model, history = train(training.network(), data.train, _chooses(data.validation, recipe), recipe, name=name)
-    made = {"recipe": asdict(recipe), "data": f"{data.name}, {len(data.train):,} images"}
+    model, history = train(training.network(), mixture.train, _chooses(mixture.validation, recipe), recipe, name=name)
+    made = {"recipe": asdict(recipe), "data": f"{mixture.name}, {len(mixture.train):,} images"}
     raw = path.with_suffix(".part")  # what is not calibrated never lies where it ships
     save_model(model, raw, **made)
     model = load_model(raw)  # as it ships: rounded
     raw.unlink()
     if training.false_fake is not None:
-        lean(model, data.calibration, training.false_fake)
-    calibrate(model, data.train, data.calibration)
+        lean(model, mixture.calibration, training.false_fake)
+    calibrate(model, mixture.train, data.calibration)  # what is promised is promised of CIFAKE's pictures
     save_model(model, path, **made)
     return history
 

@@ -22,7 +22,7 @@ def brief(monkeypatch):
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_pictures_are_made_kept_and_made_alike(name, photographs, brief, tmp_path):
+def test_pictures_are_made_kept_and_made_alike(name, photographs, brief, monkeypatch, tmp_path):
     pixels, rows = made_pictures(name, photographs, tmp_path / "first")
     assert pixels.shape == (130, 3, 32, 32)
     assert pixels.dtype == torch.uint8
@@ -30,8 +30,18 @@ def test_pictures_are_made_kept_and_made_alike(name, photographs, brief, tmp_pat
     assert torch.equal(rows, rows.sort().values)
     again, _ = made_pictures(name, photographs, tmp_path / "second")
     assert torch.equal(pixels, again)
-    kept, _ = made_pictures(name, photographs[:0], tmp_path / "first")  # which could not be made of nothing
+    monkeypatch.setattr(making, "_make", lambda *_: pytest.fail("made again"))
+    kept, _ = made_pictures(name, photographs, tmp_path / "first")
     assert torch.equal(pixels, kept)
+
+
+def test_of_other_photographs_they_are_made_anew(photographs, monkeypatch, tmp_path):
+    nothing = {"pixels": torch.zeros(1), "rows": torch.zeros(1)}
+    calls = []
+    monkeypatch.setattr(making, "_make", lambda *_: calls.append(1) or nothing)
+    for given in (photographs, photographs, photographs.flip(0)):
+        made_pictures("denoiser", given, tmp_path)
+    assert len(calls) == 2
 
 
 def test_an_autoencoder_learns_to_give_back(photographs):
