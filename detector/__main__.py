@@ -63,9 +63,10 @@ def run_train(options: argparse.Namespace) -> None:
 
 def run_evaluate(options: argparse.Namespace) -> None:
     """Score models in models/ as shipped, into models/ (records, predictions, card) and README's table."""
-    data, sources, models = load_cifake_only(), load_unseen(), shipped_models()
+    models = shipped_models()
     if unknown := set(options.models) - set(models):
         raise InputError(f"there is no {', '.join(sorted(unknown))} in {MODELS_DIR}: choose {', '.join(models)}.")
+    data, sources = load_cifake_only(), load_unseen()
     corrupted = corrupt_all(data.test.pixels[evaluation.SLICE])
     predictions = evaluation.read_predictions() if options.models else pd.DataFrame(index=data.test.files)
     for name in options.models or models:

@@ -192,6 +192,7 @@ def test_a_folder_is_judged_into_a_table(tmp_path):
         (["report", "--budget", "huge"], {}, "no budget 'huge'"),
         (["report", "--budget", "quick"], {"CIFAKE_DIR": "/nowhere"}, "in '/nowhere': set CIFAKE_DIR"),
         (["predict", "/nowhere.png"], {}, "/nowhere.png: There is no such file"),
+        (["evaluate", "nobody"], {}, "there is no nobody in"),
         (["predict", "picture.png", "--weights", "/nowhere.safetensors"], {}, "there is no model"),
     ],
 )
