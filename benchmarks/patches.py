@@ -8,21 +8,20 @@ photographs by the same way.
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
+from torchvision.transforms.v2 import functional as TF
 
 from detector.decoding import jpeg_round_trip
 from detector.evaluation import evaluate_source
 from detector.models import MODELS_DIR, Detector, load_model
 from detector.pictures import to_cifake, to_rgb
 from detector.prediction import predict_logits, probabilities
-from detector.sources import SIDE, load_sources
-from detector.unseen import open_named
+from detector.sources import SIDE, SOURCES_DIR, split_files
+from detector.unseen import list_sources, open_named
 
 TABLE = Path(__file__).with_name("patches.csv")
-DATA = MODELS_DIR.parent / "data"
 
 
 def patches(image: Image.Image) -> torch.Tensor:
@@ -34,7 +33,7 @@ def patches(image: Image.Image) -> torch.Tensor:
         for left in range(0, image.width - SIDE + 1, SIDE)
     ]
     cut = [jpeg_round_trip(image.crop((left, top, left + SIDE, top + SIDE))) for left, top in corners]
-    return torch.stack([torch.from_numpy(np.array(patch)).permute(2, 0, 1) for patch in cut])
+    return torch.stack([TF.pil_to_tensor(patch) for patch in cut])
 
 
 def logits_of(model: Detector, images: list[Image.Image]) -> dict[str, torch.Tensor]:
@@ -49,8 +48,8 @@ def logits_of(model: Detector, images: list[Image.Image]) -> dict[str, torch.Ten
 def main() -> None:
     """Judge, write the table, and print it."""
     model, found = load_model(MODELS_DIR / "wild.safetensors"), {}
-    for name, parts in sorted(load_sources().items(), reverse=True):  # photographs first
-        found[name] = logits_of(model, [open_named(DATA / file) for file in parts["validation"].files])
+    for name, paths in list_sources(SOURCES_DIR).items():
+        found[name] = logits_of(model, [open_named(path) for path in split_files(paths)["validation"]])
     rows = []
     for way in next(iter(found.values())):
         real = torch.cat([logits[way] for name, logits in found.items() if name.startswith("REAL")])

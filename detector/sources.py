@@ -11,6 +11,7 @@ import torch
 from joblib import Parallel, delayed
 from PIL import Image
 from sklearn.model_selection import train_test_split
+from torchvision.transforms.v2 import functional as TF
 
 from detector.cifake import CLASSES, DATA_DIR
 from detector.data import Images
@@ -35,15 +36,20 @@ def load_sources(folder: Path = SOURCES_DIR) -> dict[str, dict[str, Images]]:
     """
     if not folder.is_dir():
         return {}
-    return {name: _split(name, paths, folder) for name, paths in list_sources(folder).items()}
+    return {name: _load(name, paths, folder) for name, paths in list_sources(folder).items()}
 
 
-def _split(name: str, paths: list[Path], folder: Path) -> dict[str, Images]:
+def split_files(paths: list[Path]) -> dict[str, list[Path]]:
+    """A source's pictures by the set that each is in, at random."""
     train, held_out = train_test_split(paths, test_size=2 * HELD_OUT, random_state=0)
     validation, calibration = train_test_split(held_out, test_size=0.5, random_state=0)
-    count = int(np.clip(round(VIEWS_A_SOURCE / len(train)), 1, MOST_VIEWS))
-    parts = {"train": (train, count), "validation": (validation, 1), "calibration": (calibration, 1)}
-    return {part: _read(name, sorted(paths), views, folder) for part, (paths, views) in parts.items()}
+    return {"train": sorted(train), "validation": sorted(validation), "calibration": sorted(calibration)}
+
+
+def _load(name: str, paths: list[Path], folder: Path) -> dict[str, Images]:
+    parts = split_files(paths)
+    views = int(np.clip(round(VIEWS_A_SOURCE / len(parts["train"])), 1, MOST_VIEWS))
+    return {part: _read(name, some, views if part == "train" else 1, folder) for part, some in parts.items()}
 
 
 def _read(name: str, paths: list[Path], count: int, folder: Path) -> Images:
@@ -76,4 +82,4 @@ def draw_view(image: Image.Image, rng: np.random.Generator) -> torch.Tensor:
     square = image.crop((left, top, left + side, top + side))
     if side != SIDE:
         square = square.resize((SIDE, SIDE), FILTERS[rng.integers(len(FILTERS))])
-    return torch.from_numpy(np.array(jpeg_round_trip(square))).permute(2, 0, 1).contiguous()
+    return TF.pil_to_tensor(jpeg_round_trip(square))

@@ -51,12 +51,9 @@ def _made(maker: str, photographs: Images) -> dict[str, Images]:
 
 
 def join(sources: Sources, part: str, *, without: str | None = None) -> Images:
-    """One part of all sources; without the one whose name begins so, where told, and what was made of its pictures."""
+    """One part of all sources; without those whose names begin so, where told, and what was made of their pictures."""
     images = concatenate(*[parts[part] for parts in sources.values()])
-    if without is None:
-        return images
-    of_cifake = f"train/{without.split('/')[0]}/" if without.endswith("/cifake") else f"/{without}"
-    return images[np.char.find(images.files, of_cifake) < 0]
+    return images if without is None else images[np.char.find(images.files, f"/{without}") < 0]
 
 
 def several_sources(data: Dataset) -> Dataset:
