@@ -1,6 +1,7 @@
 """Several sources to learn from at once: CIFAKE, what lies in `data/sources/`, and fakes made here of photographs.
 
-Each has about as many pictures, so that none dominates; a source is named by its class and folder ('REAL/cifake').
+CIFAKE's classes and the folders have about as many pictures each, all makers together about half as many, so that none
+dominates; a source is named by its class and folder ('REAL/cifake').
 """
 
 from collections.abc import Mapping
