@@ -111,15 +111,13 @@ def corrupt(pixels: torch.Tensor, name: str, step: int) -> torch.Tensor:
     return CORRUPTIONS[name].apply(pixels, CORRUPTIONS[name].severities[step - 1])
 
 
-def corrupt_some(pixels: torch.Tensor, share: float, rng: torch.Generator) -> torch.Tensor:
+def corrupt_some(pixels: torch.Tensor, share: float, rng: np.random.Generator) -> torch.Tensor:
     """A copy of uint8 (N, 3, 32, 32) in which a share of the pictures went through one or two of the TRAINED kinds.
 
     Groups of sixteen neighbours are corrupted alike, each kind at a severity drawn evenly from its range. The same
     state of `rng` gives the same pictures.
     """
-    draw = np.random.default_rng(int(torch.randint(2**62, (), generator=rng, device=rng.device)))
-    groups = [_draw_corruptions(group, share, draw) for group in pixels.cpu().split(GROUP)]
-    return torch.cat(groups).to(pixels.device)
+    return torch.cat([_draw_corruptions(group, share, rng) for group in pixels.split(GROUP)])
 
 
 def _draw_corruptions(group: torch.Tensor, share: float, draw: np.random.Generator) -> torch.Tensor:

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 import torch
-from torch import nn
+
+from detector.models import TwoTargets
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan et al. 2024, chosen to rise steeply at zero
 
@@ -51,19 +52,36 @@ def _matrix(kernel: torch.Tensor) -> torch.Tensor:
 
 
 def make_optimizers(
-    model: nn.Module, kind: str, learning_rate: float, weight_decay: float
+    model: TwoTargets, kind: str, learning_rate: float, weight_decay: float, *, block_rate: float = 1.0
 ) -> list[torch.optim.Optimizer]:
-    """Muon for what it is for, the kernels that look at features, and AdamW for all else; or AdamW for everything."""
-    learnt = list(model.parameters())
-    kernels = [p for p in learnt if p.ndim == 4 and p.shape[1] > 3] if kind == "muon" else []
-    rest = {id(p) for p in learnt} - {id(p) for p in kernels}
-    matrices = [p for p in learnt if id(p) in rest and p.ndim > 1]
-    vectors = [p for p in learnt if p.ndim <= 1]  # biases and normalisation
-    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=learning_rate)]
-    if kernels:
-        optimizers.append(Muon(kernels, lr=learning_rate, weight_decay=weight_decay, momentum=0.9))
-    return optimizers
+    """Muon for what it is for, the kernels that look at features, and AdamW for all else; or AdamW for everything.
+
+    Each of the detector's blocks has `block_rate` times the rate of what follows it, up to the heads' learning_rate.
+    What requires no gradient is left out.
+    """
+    groups, muons = [], []
+    for rate, learnt in _by_rate(model, learning_rate, block_rate).items():
+        kernels = [p for p in learnt if p.ndim == 4 and p.shape[1] > 3] if kind == "muon" else []
+        rest = {id(p) for p in learnt} - {id(p) for p in kernels}
+        matrices = [p for p in learnt if id(p) in rest and p.ndim > 1]
+        vectors = [p for p in learnt if p.ndim <= 1]  # biases and normalisation
+        groups += [{"params": matrices, "lr": rate, "weight_decay": weight_decay}] if matrices else []
+        groups += [{"params": vectors, "lr": rate, "weight_decay": 0.0}] if vectors else []
+        muons += [Muon(kernels, lr=rate, weight_decay=weight_decay, momentum=0.9)] if kernels else []
+    return [torch.optim.AdamW(groups), *muons]
+
+
+def _by_rate(model: TwoTargets, learning_rate: float, block_rate: float) -> dict[float, list[torch.nn.Parameter]]:
+    """What learns, in the model's order, by the rate that it learns at."""
+    blocks = model.detector.blocks()
+    depth = {  # of each parameter: how many steps it is before the heads
+        id(p): len(blocks) - place for place, block in enumerate(blocks) for part in block for p in part.parameters()
+    }
+    rates: dict[float, list[torch.nn.Parameter]] = {}
+    for p in model.parameters():
+        if p.requires_grad:
+            rates.setdefault(learning_rate * block_rate ** depth.get(id(p), 0), []).append(p)
+    return rates
 
 
 def ema(decay: float) -> Callable[..., None]:
@@ -71,7 +89,11 @@ def ema(decay: float) -> Callable[..., None]:
 
     def average(means: list[torch.Tensor], values: list[torch.Tensor], count: torch.Tensor) -> None:
         if means[0].is_floating_point():
-            torch._foreach_lerp_(means, values, 1 - min(decay, (1 + int(count)) / (10 + int(count))))
+            steps = torch._foreach_sub(values, means)
+            torch._foreach_mul_(
+                steps, 1 - ((1 + count) / (10 + count)).clamp(max=decay)
+            )  # the CPU need not wait for it
+            torch._foreach_add_(means, steps)
         else:  # batch normalisation's count of batches
             torch._foreach_copy_(means, values)
 

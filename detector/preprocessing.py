@@ -31,3 +31,26 @@ def augment(pixels: torch.Tensor, rng: torch.Generator, *, shift: int = 2) -> to
     index = torch.arange(batch, device=device)[:, None, None]
     moved = padded.permute(0, 2, 3, 1)[index, rows[:, :, None], columns[:, None, :]]  # (B, 32, 32, 3)
     return moved.permute(0, 3, 1, 2)
+
+
+def cut_mix(batch: torch.Tensor, rng: torch.Generator, share: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Training: into a share of the pictures a square of another is pasted (Yun et al. 2019, arXiv 1905.04899).
+
+    Float32 (B, 3, 32, 32) to such a batch, the other's row for each, int64 (B,), and the picture's own part, (B,) in
+    [0, 1]. The square has a share of the picture's area that is drawn evenly, less what lies outside.
+    """
+    count, device = len(batch), batch.device
+    if not share:
+        return batch, torch.arange(count, device=device), torch.ones(count, device=device)
+    others = torch.randperm(count, generator=rng, device=device)
+    sides = 32 * torch.rand(count, 1, generator=rng, device=device).sqrt()
+    pasted = _squares(sides, rng) & (torch.rand(count, 1, 1, 1, generator=rng, device=device) < share)
+    mixed = torch.where(pasted, batch[others], batch).contiguous(memory_format=torch.channels_last)
+    return mixed, others, 1 - pasted.float().mean((1, 2, 3))
+
+
+def _squares(sides: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """Squares of these sides (B, 1), in pixels, around middles drawn at random: bool (B, 1, 32, 32)."""
+    middles = torch.randint(32, (2, len(sides), 1), generator=rng, device=sides.device)
+    inside = 2 * (torch.arange(32, device=sides.device) - middles).abs() <= sides  # (2, B, 32)
+    return (inside[0, :, :, None] & inside[1, :, None, :])[:, None]

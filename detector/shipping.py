@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -34,38 +35,48 @@ class Training:
 
 
 FULL = BUDGETS["full"]
-ROBUST = replace(FULL.cnn, epochs=4, learning_rate=8e-3, corrupted=0.6)
-WILD = replace(FULL.cnn, epochs=2, images=150_000, learning_rate=8e-3, corrupted=0.3)
+LONG = replace(FULL.cnn, epochs=34, cut_mix=0.5, seed=1)
+ROBUST = replace(LONG, epochs=23, corrupted=0.6, seed=0)
+WILD = replace(FULL.cnn, epochs=3, learning_rate=8e-3, corrupted=0.3, cut_mix=0.5)
 TRAININGS = {
-    "cnn": Training(lambda: CNN(**FULL.network), FULL.cnn),
-    "small": Training(lambda: CNN(widths=(48, 64, 64), mirror=True), Recipe(epochs=8)),
-    "robust": Training(lambda: load_model(MODELS_DIR / "cnn.safetensors"), ROBUST),
+    "cnn": Training(lambda: CNN(**FULL.network), LONG),
+    "small": Training(lambda: CNN(widths=(48, 64, 64), mirror=True), Recipe(epochs=8, seed=1)),
+    "robust": Training(lambda: CNN(**FULL.network), ROBUST),
     "transfer": Training(lambda: Transfer(pretrained=True), FULL.transfer),
     "wild": Training(lambda: load_model(MODELS_DIR / "robust.safetensors"), WILD, several_sources, false_fake=0.03),
 }
 
 
-def train_shipped(name: str, data: Dataset, path: Path, *, seed: int = 0) -> pd.DataFrame:
-    """Train the network of that name by its recipe, calibrate it, write it to `path`; the history (see `train`)."""
+def train_shipped(name: str, data: Dataset, path: Path, *, seed: int | None = None) -> pd.DataFrame:
+    """Train the network of that name by its recipe, calibrate it, write it to `path`; the history (see `train`).
+
+    By another seed than its own where told.
+    """
     training = TRAININGS[name]
-    mixture, recipe = training.learns_from(data), replace(training.recipe, seed=seed)
-    torch.manual_seed(seed)
+    mixture = training.learns_from(data)
+    recipe = training.recipe if seed is None else replace(training.recipe, seed=seed)
+    torch.manual_seed(recipe.seed)
     model, history = train(training.network(), mixture.train, _chooses(mixture.validation, recipe), recipe, name=name)
     made = {"recipe": asdict(recipe), "data": f"{mixture.name}, {len(mixture.train):,} images"}
+    finish(name, model, mixture, data, path, made)
+    return history
+
+
+def finish(name: str, model: Detector, mixture: Dataset, data: Dataset, path: Path, made: dict) -> None:
+    """Calibrate a trained model, which learnt from `mixture`, and write it to `path` with how it was `made`."""
     raw = path.with_suffix(".part")  # what is not calibrated never lies where it ships
     save_model(model, raw, **made)
     model = load_model(raw)  # as it ships: rounded
     raw.unlink()
-    if training.false_fake is not None:
-        lean(model, mixture.calibration, training.false_fake)
+    if (false_fake := TRAININGS[name].false_fake) is not None:
+        lean(model, mixture.calibration, false_fake)
     calibrate(model, mixture.train, data.calibration)  # what is promised is promised of CIFAKE's pictures
     save_model(model, path, **made)
-    return history
 
 
 def _chooses(validation: Images, recipe: Recipe) -> Images:
     """What the best weights are chosen by: the pictures, and as many corrupted ones where the recipe trains on such."""
     if not recipe.corrupted:
         return validation
-    corrupted = corrupt_some(validation.pixels, 1.0, torch.Generator().manual_seed(0))
+    corrupted = corrupt_some(validation.pixels, 1.0, np.random.default_rng(0))
     return concatenate(validation, replace(validation, pixels=corrupted))

@@ -10,8 +10,10 @@ import copy
 import functools
 import hashlib
 import json
+import os
 import time
 import timeit
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 
@@ -21,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader, TensorDataset
 from tqdm import tqdm
 
 from detector.checkpoints import CHECKPOINTS, Run, load_checkpoint, save_checkpoint
@@ -29,7 +32,7 @@ from detector.data import Images
 from detector.models import Detector, TwoTargets
 from detector.optimization import ema, make_optimizers
 from detector.prediction import predict
-from detector.preprocessing import augment
+from detector.preprocessing import augment, cut_mix
 from detector.progress import InputError, progress
 
 UNKNOWN = -1  # the kind of a picture whose subject is not known
@@ -51,7 +54,11 @@ class Recipe:
         ema: decay of the weights' running average, a step.
         shift: the augmentation's largest move, in pixels.
         corrupted: share of the pictures of each step that go through `corrupt_some` first.
+        cut_mix: share of the pictures into which a piece of another is pasted (`preprocessing.cut_mix`).
         images: training images used, drawn at random; None for all.
+        frozen_blocks: how many of the network's blocks, from the input on, keep their weights (`Detector.blocks`).
+        block_rate: the rate of each block as a share of the next one's, up to the head (Howard and Ruder 2018, arXiv
+            1801.06146); 1 for the same rate everywhere.
         seed: of the order and the augmentation; what builds the network seeds its weights with it too.
     """
 
@@ -66,7 +73,10 @@ class Recipe:
     ema: float = 0.99
     shift: int = 2
     corrupted: float = 0.0
+    cut_mix: float = 0.0
     images: int | None = None
+    frozen_blocks: int = 0
+    block_rate: float = 1.0
     seed: int = 0
 
 
@@ -123,7 +133,8 @@ def train(
     if checkpoint.exists():
         load_checkpoint(run, checkpoint)
     kinds = torch.where(train_set.subjects < 0, UNKNOWN, train_set.subjects + subjects * train_set.labels)
-    data = train_set.pixels.to(device), train_set.labels.to(device), kinds.to(device)
+    pixels = train_set.pixels if recipe.corrupted else train_set.pixels.to(device)  # corrupted on the CPU
+    data = pixels, train_set.labels.to(device), kinds.to(device)
     ends = [round(steps * end / recipe.rounds) for end in range(recipe.rounds * recipe.epochs + 1)]
     done = len(run.history)
     with progress(total=ends[-1], initial=ends[done], desc=f"training {name}", unit=" steps") as bar:
@@ -152,11 +163,14 @@ def _draw(images: Images, recipe: Recipe) -> Images:
 
 def _start(model: TwoTargets, recipe: Recipe, steps: int) -> Run:
     model = model.to(memory_format=torch.channels_last)
-    optimizers = make_optimizers(model, recipe.optimizer, recipe.learning_rate, recipe.weight_decay)
+    _freeze(model.detector, recipe.frozen_blocks)
+    optimizers = make_optimizers(
+        model, recipe.optimizer, recipe.learning_rate, recipe.weight_decay, block_rate=recipe.block_rate
+    )
     schedules = [
         torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
-            max_lr=recipe.learning_rate,
+            max_lr=[group["lr"] for group in optimizer.param_groups],
             total_steps=steps * recipe.epochs,
             pct_start=recipe.warmup,
             div_factor=10,
@@ -169,39 +183,79 @@ def _start(model: TwoTargets, recipe: Recipe, steps: int) -> Run:
     return Run(model, averaged, optimizers, schedules)
 
 
+def _freeze(model: Detector, blocks: int) -> None:
+    """The first blocks do not learn; the others do, whatever was frozen before."""
+    for place, block in enumerate(model.blocks()):
+        for part in block:
+            part.requires_grad_(place >= blocks)
+
+
 def _round(run: Run, data: tuple[torch.Tensor, ...], recipe: Recipe, steps: range, bar: tqdm) -> float:
-    """Some steps on pixels, labels and kinds, each epoch in an order of its own; the FAKE logit's mean loss."""
-    device, per_epoch = data[0].device, len(data[0]) // recipe.batch_size
-    rng, order = torch.Generator(device), torch.empty(0)
-    losses = torch.zeros(len(steps), device=device)
+    """Some steps on pixels, labels and kinds, each epoch in an order of its own; the FAKE logit's mean loss.
+
+    What is left to chance depends on the recipe's seed and the steps alone: a resumed run ends as it would have.
+    """
+    pixels, labels, kinds = data
+    rng = torch.Generator(labels.device).manual_seed(recipe.seed * 1_000_000 + steps.start)
+    losses = torch.zeros(len(steps), device=labels.device)
     run.model.train()
-    for row, step in enumerate(steps):
-        epoch, place = divmod(step, per_epoch)
-        if row == 0 or place == 0:
-            rng.manual_seed(recipe.seed * 1000 + epoch)
-            order = torch.randperm(len(data[0]), generator=rng, device=device)
-        if row == 0 and place > 0:  # a round within an epoch: not again the moves that the epoch began with
-            rng.manual_seed(recipe.seed * 1000 + epoch + 1_000_000 * place)
-        rows = order[place * recipe.batch_size : (place + 1) * recipe.batch_size]
-        losses[row] = _step(run, *(part[rows] for part in data), recipe, rng)
+    order = _order(len(labels), recipe, steps)
+    for row, (rows, batch) in enumerate(zip(order, _batches(pixels, order, recipe, steps), strict=True)):
+        here = rows.to(labels.device)
+        losses[row] = _step(run, batch.to(labels.device), labels[here], kinds[here], recipe, rng)
         bar.update()
-    bar.set_postfix_str(f"{steps.stop / per_epoch:.3g} of {recipe.epochs} epochs, loss {losses.mean():.3f}")
+    done = steps.stop / (len(labels) // recipe.batch_size)
+    bar.set_postfix_str(f"{done:.3g} of {recipe.epochs} epochs, loss {losses.mean():.3f}")
     return float(losses.mean())
+
+
+def _order(images: int, recipe: Recipe, steps: range) -> list[torch.Tensor]:
+    """The rows of each step's pictures, int64 (batch_size,)."""
+    per_epoch = images // recipe.batch_size
+    epochs = range(steps.start // per_epoch, (steps.stop - 1) // per_epoch + 1)
+    orders = {
+        epoch: torch.randperm(images, generator=torch.Generator().manual_seed(recipe.seed * 1000 + epoch))
+        for epoch in epochs
+    }
+    places = [(orders[step // per_epoch], step % per_epoch * recipe.batch_size) for step in steps]
+    return [order[first : first + recipe.batch_size] for order, first in places]
+
+
+def _batches(pixels: torch.Tensor, order: list[torch.Tensor], recipe: Recipe, steps: range) -> Iterable[torch.Tensor]:
+    """Each step's pictures; corrupted by other processes where an accelerator would wait for this one."""
+    if not recipe.corrupted:
+        return (pixels[rows] for rows in order)
+    keys = list(zip(order, ((recipe.seed, step) for step in steps), strict=True))
+    workers = 0 if pick_device().type == "cpu" else os.cpu_count()
+    return DataLoader(_Corrupted(pixels, recipe.corrupted), sampler=keys, batch_size=None, num_workers=workers)
+
+
+class _Corrupted(TensorDataset):
+    """Batches of pictures of which a share is corrupted, by their rows and the seed of the chance."""
+
+    def __init__(self, pixels: torch.Tensor, share: float):
+        super().__init__(pixels)
+        self.share = share
+
+    def __getitem__(self, key: tuple[torch.Tensor, tuple[int, int]]) -> torch.Tensor:
+        rows, seed = key
+        return corrupt_some(self.tensors[0][rows], self.share, np.random.default_rng(seed))
 
 
 def _step(
     run: Run, pixels: torch.Tensor, labels: torch.Tensor, kinds: torch.Tensor, recipe: Recipe, rng: torch.Generator
 ) -> torch.Tensor:
     """One step on one batch; the FAKE logit's loss."""
-    if recipe.corrupted:
-        pixels = corrupt_some(pixels, recipe.corrupted, rng)
     batch = augment(pixels, rng, shift=recipe.shift)
+    batch, others, own = cut_mix(batch, rng, recipe.cut_mix)
     with torch.autocast(batch.device.type, torch.bfloat16, enabled=fast_bfloat16(run.model, batch.device)):
         logits, kind_logits = run.model(batch)
-    loss = F.binary_cross_entropy_with_logits(logits.float(), labels.float())
+    targets = torch.lerp(labels[others].float(), labels.float(), own)
+    loss = F.binary_cross_entropy_with_logits(logits.float(), targets)
     total = loss
-    if recipe.subjects and (kinds != UNKNOWN).any():
-        total = loss + recipe.subjects * F.cross_entropy(kind_logits.float(), kinds, ignore_index=UNKNOWN)
+    if recipe.subjects:
+        both = torch.stack([kinds, kinds[others]]), torch.stack([own, 1 - own])
+        total = loss + recipe.subjects * _kind_loss(kind_logits.float(), *both)
     run.model.zero_grad()
     total.backward()
     for optimizer, schedule in zip(run.optimizers, run.schedules, strict=True):
@@ -209,6 +263,13 @@ def _step(
         schedule.step()
     run.averaged.update_parameters(run.model.detector)
     return loss.detach()
+
+
+def _kind_loss(logits: torch.Tensor, kinds: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of logits (B, K) for kinds (2, B) by their weights, over what is known; 0 where nothing is."""
+    weights = weights * (kinds != UNKNOWN)
+    losses = torch.stack([F.cross_entropy(logits, some, ignore_index=UNKNOWN, reduction="none") for some in kinds])
+    return (weights * losses).sum() / weights.sum().clamp(min=1)
 
 
 def _score(model: nn.Module, validation: Images) -> dict[str, float]:

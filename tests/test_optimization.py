@@ -62,6 +62,31 @@ def test_every_parameter_has_one_optimizer_and_the_stem_is_not_muons():
     assert by_muon == {p.data_ptr() for p in model.detector.stages.parameters() if p.ndim == 4}
 
 
+@pytest.mark.parametrize("kind", ["muon", "adamw"])
+def test_each_block_learns_at_a_share_of_the_next_ones_rate(kind):
+    model = TwoTargets(CNN(widths=(16, 16), stem=16), subjects=3).to(memory_format=torch.channels_last)
+    optimizers = make_optimizers(model, kind, 0.01, 0.1, block_rate=0.5)
+    rates = {p.data_ptr(): group["lr"] for one in optimizers for group in one.param_groups for p in group["params"]}
+    assert len(rates) == len(list(model.parameters()))
+    for place, block in enumerate(model.detector.blocks()):  # three, and then the heads
+        assert {rates[p.data_ptr()] for part in block for p in part.parameters()} == {0.01 * 0.5 ** (3 - place)}
+    assert {rates[p.data_ptr()] for head in (model.detector.head, model.kinds) for p in head.parameters()} == {0.01}
+
+
+def test_what_is_frozen_has_no_optimizer():
+    model = TwoTargets(CNN(widths=(16, 16), stem=16), subjects=3)
+    model.detector.stem.requires_grad_(False)
+    learnt = {
+        p.data_ptr()
+        for one in make_optimizers(model, "adamw", 0.01, 0.1)
+        for g in one.param_groups
+        for p in g["params"]
+    }
+    assert learnt == {p.data_ptr() for p in model.parameters()} - {
+        p.data_ptr() for p in model.detector.stem.parameters()
+    }
+
+
 def test_vectors_are_not_decayed():
     matrices, vectors = make_optimizers(TwoTargets(CNN(widths=(16,), stem=16), 3), "adamw", 0.01, 0.1)[0].param_groups
     assert matrices["weight_decay"] == 0.1

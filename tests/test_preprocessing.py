@@ -2,7 +2,7 @@
 
 import torch
 
-from detector.preprocessing import augment, to_unit
+from detector.preprocessing import augment, cut_mix, to_unit
 
 
 def pictures(count: int = 64) -> torch.Tensor:
@@ -44,3 +44,27 @@ def test_augment_leaves_the_data_alone():
     before = pixels.clone()
     augment(pixels, rng())
     assert torch.equal(pixels, before)
+
+
+def test_cut_mix_pastes_a_square_of_another_and_says_how_much_is_left():
+    batch = to_unit(pictures(200))
+    mixed, others, own = cut_mix(batch, rng(), 0.5)
+    pasted = (mixed != batch).any(1)  # (B, 32, 32)
+    for row, (picture, mask, other, part) in enumerate(zip(mixed, pasted, batch[others], own, strict=True)):
+        if part < 1 and others[row] != row:
+            rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
+            square = mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+            assert torch.equal(picture[:, mask], other[:, mask])
+            assert square.float().mean() > 0.9  # where both have a colour by chance it seems to be left out
+            assert abs(1 - square.numel() / 1024 - part) < 1e-6
+        else:
+            assert not mask.any()
+    assert 0.3 < (own < 1).float().mean() < 0.6  # some squares have no pixel, some pictures are pasted into themselves
+
+
+def test_cut_mix_of_none_leaves_all_as_it_is():
+    batch = to_unit(pictures())
+    mixed, others, own = cut_mix(batch, rng(), 0.0)
+    assert torch.equal(mixed, batch)
+    assert torch.equal(others, torch.arange(len(batch)))
+    assert (own == 1).all()

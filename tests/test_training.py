@@ -153,6 +153,51 @@ def test_unknown_subjects_teach_nothing_and_do_no_harm(standin):
     assert not same_weights(one, third)
 
 
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_frozen_blocks_keep_their_weights_and_the_others_learn(standin, optimizer):
+    recipe = replace(RECIPE, epochs=1, frozen_blocks=2, optimizer=optimizer, learning_rate=6e-3)
+    trained, _ = train(fresh(), *parts(standin), recipe)
+    for place, blocks in enumerate(zip(fresh().blocks(), trained.blocks(), strict=True)):
+        before, after = ([p for part in block for p in part.parameters()] for block in blocks)
+        assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True)) == (place < 2)
+        assert all(p.requires_grad == (place >= 2) for p in after)
+    again, _ = train(trained, *parts(standin), RECIPE)
+    assert all(p.requires_grad for p in again.parameters())
+
+
+def test_rates_of_the_blocks_are_kept_over_the_cycle_and_an_interruption(standin, monkeypatch):
+    """The rate of each group goes through the same cycle, scaled, and a run with several goes on from a checkpoint."""
+    recipe = replace(RECIPE, epochs=2, block_rate=0.5)
+    rates, starts = [], []
+    step = training._step
+
+    def note(run, *arguments):
+        groups = [group for optimizer in run.optimizers for group in optimizer.param_groups]
+        rates.append(sorted({round(group["lr"] / groups[0]["lr"], 6) for group in groups}))
+        starts.append(groups[0]["lr"])
+        return step(run, *arguments)
+
+    monkeypatch.setattr(training, "_step", note)
+    whole, _ = train(fresh(), *parts(standin), recipe)
+    assert all(found == rates[0] for found in rates)
+    assert len(rates[0]) == 4  # three blocks and the heads
+    assert max(starts) > 5 * starts[0]
+
+    save = training.save_checkpoint
+
+    def interrupt(run, path):
+        save(run, path)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "save_checkpoint", interrupt)
+        network = fresh()
+        with pytest.raises(KeyboardInterrupt):
+            train(network, *parts(standin), recipe)
+    resumed, _ = train(network, *parts(standin), recipe)
+    assert same_weights(whole, resumed)
+
+
 @pytest.mark.parametrize("slower", [torch.float32, torch.bfloat16])
 def test_bfloat16_is_used_where_it_was_measured_to_be_faster(monkeypatch, slower):
     """Not where the hardware merely has it; and never for depthwise convolutions."""
