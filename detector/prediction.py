@@ -29,7 +29,12 @@ def predict_logits(model: nn.Module, pixels: torch.Tensor, *, batch_size: int = 
 
 def predict_features(model: Detector, pixels: torch.Tensor, *, batch_size: int = BATCH) -> torch.Tensor:
     """`Detector.features` of each picture, of length one: uint8 (N, 3, 32, 32) to float32 (N, features)."""
-    return F.normalize(_apply(model, model.features, pixels, batch_size), dim=1)
+    return F.normalize(predict_raw_features(model, pixels, batch_size=batch_size), dim=1)
+
+
+def predict_raw_features(model: Detector, pixels: torch.Tensor, *, batch_size: int = BATCH) -> torch.Tensor:
+    """The same as the head reads them, of whatever length."""
+    return _apply(model, model.features, pixels, batch_size)
 
 
 def predict_distance(model: Detector, pixels: torch.Tensor, *, batch_size: int = BATCH) -> torch.Tensor:

@@ -1,16 +1,15 @@
-"""The networks: the contract of their inputs and outputs, ImageNet's weights, the file format."""
+"""The networks: the contract of their inputs and outputs, what of them can learn, the file format."""
 
 import json
+from functools import partial
 
 import pytest
 import torch
-from efficientnet_lite_pytorch import EfficientNet
 from safetensors import safe_open
 from sklearn.neighbors import NearestNeighbors
 
-from detector import models
 from detector.anatomy import layer_table
-from detector.models import BANK, CNN, NEIGHBOURS, Transfer, TwoTargets, load_model, save_model
+from detector.models import BANK, CNN, NEIGHBOURS, Transfer, TwoTargets, join_models, load_model, save_model
 from detector.prediction import predict
 from detector.preprocessing import to_unit
 from detector.progress import InputError
@@ -19,19 +18,6 @@ from detector.progress import InputError
 @pytest.fixture(scope="module")
 def transfer() -> Transfer:
     return Transfer(pretrained=True).eval()
-
-
-def test_lite0_logits_equal_the_published_implementations():
-    published = torch.load(models.LITE0_WEIGHTS, map_location="cpu", weights_only=True)
-    reference = EfficientNet.from_name("efficientnet-lite0").eval()
-    reference.load_state_dict(published)
-    ours = models.timm.create_model("tf_efficientnet_lite0").eval()
-    ours.load_state_dict(models.rename_weights(published, ours.state_dict()))
-    pixels = torch.rand(4, 3, 224, 224, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        expected, got = reference((pixels * 255 - 127) / 128), ours((pixels * 255 - 127) / 128)
-    assert expected.std() > 0.1
-    assert (expected - got).abs().max() < 1e-4
 
 
 def test_transfer_feeds_its_backbone_as_published(transfer):
@@ -47,6 +33,47 @@ def test_frozen_batch_norm_stays_frozen(transfer):
     transfer.eval()
     assert norms
     assert all(torch.equal(norm.running_mean, mean) for norm, mean in zip(norms, before, strict=True))
+
+
+@pytest.mark.parametrize("frozen", [0, 6])
+def test_learnt_statistics_follow_the_pictures_except_in_frozen_blocks(frozen):
+    model = Transfer(learn_statistics=True)
+    for block in model.blocks()[:frozen]:
+        for part in block:
+            part.requires_grad_(False)
+    model.train()(torch.rand(2, 3, 32, 32))
+    moved = [
+        bool((norm.running_mean != 0).any())  # where it began
+        for block in model.blocks()
+        for part in block
+        for norm in part.modules()
+        if isinstance(norm, torch.nn.BatchNorm2d)
+    ]
+    learns = [place >= frozen for place, block in enumerate(model.blocks()) for _ in range(count_norms(block))]
+    assert moved == learns
+
+
+def count_norms(block: list[torch.nn.Module]) -> int:
+    return sum(isinstance(module, torch.nn.BatchNorm2d) for part in block for module in part.modules())
+
+
+@pytest.mark.parametrize("backbone", ["efficientnet_lite0", "efficientnet_lite2", "resnet18"])
+def test_without_the_stride_pictures_of_32_pixels_are_seen_as_finely_as_of_64(backbone):
+    small, large = (layer_table(Transfer(backbone=backbone, size=size)) for size in (32, 64))
+    assert small["output"].tolist() == large["output"].tolist()
+    assert small["MACs"].tolist() == large["MACs"].tolist()
+
+
+@pytest.mark.parametrize(("make", "count"), [(CNN, 4), (Transfer, 9), (lambda: Transfer(backbone="resnet18"), 9)])
+def test_blocks_are_all_but_the_head_from_the_input_on(make, count):
+    model = make()
+    blocks = model.blocks()
+    learnt = [id(p) for block in blocks for part in block for p in part.parameters()]
+    assert len(blocks) == count
+    assert learnt + [id(p) for p in model.head.parameters()] == [
+        *(id(p) for name, p in model.named_parameters() if not name.startswith("head.")),
+        *(id(p) for name, p in model.named_parameters() if name.startswith("head.")),
+    ]
 
 
 @pytest.mark.parametrize("make", [CNN, Transfer, lambda: Transfer(backbone="resnet18")])
@@ -103,9 +130,10 @@ def test_absent_model_is_told(tmp_path):
         load_model(tmp_path / "none.safetensors")
 
 
-def test_the_mirror_image_is_judged_too():
+@pytest.mark.parametrize("make", [partial(CNN, widths=(16, 16), stem=16), Transfer])
+def test_the_mirror_image_is_judged_too(make):
     torch.manual_seed(0)
-    plain, both = CNN(widths=(16, 16), stem=16).eval(), CNN(widths=(16, 16), stem=16, mirror=True).eval()
+    plain, both = make().eval(), make(mirror=True).eval()
     both.load_state_dict(plain.state_dict())
     pixels = torch.rand(4, 3, 32, 32)
     torch.testing.assert_close(both(pixels), (plain(pixels) + plain(pixels.flip(3))) / 2)
@@ -135,3 +163,22 @@ def test_distance_is_scikit_learns(small_cnn, standin):
     theirs = NearestNeighbors(n_neighbors=NEIGHBOURS, metric="cosine").fit(features[:BANK].numpy())
     distances, _ = theirs.kneighbors(features[BANK:].numpy())
     assert ours.numpy() == pytest.approx(distances[:, -1], abs=1e-5)
+
+
+def test_an_ensemble_says_the_mean_of_its_members_before_and_after_its_file(tmp_path, transfer):
+    torch.manual_seed(0)
+    members = [CNN(widths=(16, 16), stem=16, mirror=True).eval(), CNN(widths=(16, 32), stem=16).eval(), transfer]
+    for factor, member in enumerate(members, 1):
+        member.temperature.fill_(factor)
+        torch.nn.init.normal_(member.head.weight)
+        torch.nn.init.constant_(member.head.bias, factor)
+    pixels = torch.rand(6, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    ensemble = join_models(members)
+    with torch.no_grad():
+        both = [[m.read(m.features(x)) for m in members] for x in (pixels, pixels.flip(3))]
+        expected = sum(sum(logits) / len(members) for logits in both) / 2
+        assert torch.allclose(ensemble(pixels), expected, atol=1e-4)
+        save_model(ensemble, tmp_path / "ensemble.safetensors", recipe={}, data="")
+        loaded = load_model(tmp_path / "ensemble.safetensors")
+        assert torch.allclose(loaded(pixels), ensemble(pixels), atol=0.02)
+        assert (expected - members[0](pixels)).abs().min() > 0.1
