@@ -1,4 +1,4 @@
-"""The command line: python -m detector report | audit | train | evaluate | predict | demo."""
+"""The command line: python -m detector report | audit | teach | train | evaluate | predict | demo."""
 
 import argparse
 import sys
@@ -21,6 +21,7 @@ from detector.data import (
     load_folders,
 )
 from detector.leakage import all_pictures, copies_table, find_copies, index_classes, leaks, train_copies
+from detector.making import MAKERS, MAKERS_DIR, teach_maker
 from detector.metrics import evaluate_all, evaluate_unseen
 from detector.models import DEFAULT_MODEL, MODELS_DIR, Detector, load_model, shipped_models
 from detector.presentation import write_shipped_table
@@ -52,6 +53,13 @@ def run_audit(options: argparse.Namespace) -> None:
         path.with_suffix(".part").replace(path)
         print(f"{path}: {len(table):,} rows")
     print(copies_table(pairs).to_string())
+
+
+def run_teach(options: argparse.Namespace) -> None:
+    """Teach a maker of fakes on CIFAKE's training photographs, and replace its weights; wants a GPU."""
+    train_set, path = load_cifake_only().train, MAKERS_DIR / f"{options.maker}.safetensors"
+    teach_maker(options.maker, train_set.pixels[train_set.labels == 0], path)
+    print(path)
 
 
 def run_train(options: argparse.Namespace) -> None:
@@ -159,6 +167,8 @@ def parser() -> argparse.ArgumentParser:
     report = command(run_report, "report")
     report.add_argument("--budget", default=DEFAULT, help=f"one of {', '.join(BUDGETS)} (default: {DEFAULT})")
     report.add_argument("--replace", action="store_true", help="for maintainers: replace the committed report")
+    teaching = command(run_teach, "teach")
+    teaching.add_argument("maker", choices=list(MAKERS))
     training = command(run_train, "train")
     training.add_argument("model", choices=list(TRAININGS))
     audit = command(run_audit, "audit")

@@ -1,17 +1,18 @@
-"""Networks that make pictures: autoencoders, their critic, a denoiser.
+"""Networks that make pictures: autoencoders, generators, a denoiser.
 
-Small ones, trained here on photographs, so that a detector meets more ways of making a picture than one: the content
-is the photographs', or close to it, and only the making differs (B-Free, Guillaro et al. 2024, arXiv 2412.17671). All
-work on float32 in [-1, 1], (B, 3, 32, 32).
+Taught here on photographs, so that a detector meets more ways of making a picture than one. Autoencoders give back what
+they see, more or less (as B-Free has it, Guillaro et al. 2024, arXiv 2412.17671), generators draw from noise, the
+denoiser does both; no two enlarge features in the same way. All work on float32 in [-1, 1], (B, 3, 32, 32).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.utils.parametrizations import spectral_norm
+
+LATENT = 128  # numbers that a generator draws a picture of
 
 
 def _nearest(inputs: int, outputs: int) -> nn.Module:
@@ -68,52 +69,235 @@ class Autoencoder(nn.Module):
         return self.decoder(self.encoder(pixels))
 
 
-class Critic(nn.Module):
-    """How real each 4x4 neighbourhood's surroundings look, (B, 1, 4, 4): spectral normalisation (arXiv 1802.05957)."""
+class Generator(nn.Module):
+    """Pictures of noise alone: `layers` take codes (B, LATENT) to pictures."""
 
-    def __init__(self, width: int = 32):
+    layers: nn.Module
+
+    def draw(self, count: int, rng: torch.Generator) -> torch.Tensor:
+        """`count` pictures; `rng` lies on the network's device."""
+        return self(torch.randn(count, LATENT, generator=rng, device=rng.device))
+
+    def forward(self, codes: torch.Tensor) -> torch.Tensor:
+        return self.layers(codes)
+
+
+class TransposedGenerator(Generator):
+    """DCGAN's (Radford et al. 2015, arXiv 1511.06434): transposed convolutions up to the colours, batch norm."""
+
+    def __init__(self, width: int = 256):
         super().__init__()
-        layers: list[nn.Module] = []
-        for inputs, outputs in [(3, width), (width, 2 * width), (2 * width, 4 * width)]:
-            layers += [spectral_norm(nn.Conv2d(inputs, outputs, 4, stride=2, padding=1)), nn.LeakyReLU(0.1)]
-        self.layers = nn.Sequential(*layers, spectral_norm(nn.Conv2d(4 * width, 1, 3, padding=1)))
+        layers: list[nn.Module] = [nn.Linear(LATENT, width * 16), nn.Unflatten(1, (width, 4, 4))]
+        for inputs in (width, width // 2):
+            layers += [nn.BatchNorm2d(inputs), nn.ReLU(), _transposed(inputs, inputs // 2)]
+        last = [nn.BatchNorm2d(width // 4), nn.ReLU(), _transposed(width // 4, 3), nn.Tanh()]
+        self.layers = nn.Sequential(*layers, *last)
+        for layer in self.layers:
+            if isinstance(layer, nn.ConvTranspose2d | nn.Linear):
+                nn.init.normal_(layer.weight, std=0.02)
 
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self.layers(pixels)
+
+class ResidualGenerator(Generator):
+    """SNGAN's (Miyato et al. 2018, arXiv 1802.05957): residual blocks, nearest neighbours, batch norm.
+
+    Args:
+        widths: channels at sides 4, 8, 16 and 32.
+    """
+
+    def __init__(self, widths: Sequence[int] = (192, 160, 128, 64)):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(LATENT, widths[0] * 16),
+            nn.Unflatten(1, (widths[0], 4, 4)),
+            *[_Enlarging(inputs, outputs) for inputs, outputs in pairwise(widths)],
+            nn.BatchNorm2d(widths[-1]), nn.ReLU(), nn.Conv2d(widths[-1], 3, 3, padding=1), nn.Tanh(),
+        )  # fmt: skip
+
+
+class _Enlarging(nn.Module):
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.BatchNorm2d(inputs), nn.ReLU(), _nearest(inputs, outputs),
+            nn.BatchNorm2d(outputs), nn.ReLU(), nn.Conv2d(outputs, outputs, 3, padding=1),
+        )  # fmt: skip
+        self.short = nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(x) + F.interpolate(self.short(x), scale_factor=2)
+
+
+class ShuffledGenerator(Generator):
+    """Progressive GAN's manner (Karras et al. 2017, arXiv 1710.10196), but sub-pixel convolutions; no batch norm.
+
+    Args:
+        widths: channels at sides 4, 8, 16 and 32.
+    """
+
+    def __init__(self, widths: Sequence[int] = (160, 96, 80, 48)):
+        super().__init__()
+        layers: list[nn.Module] = [nn.Linear(LATENT, widths[0] * 16), nn.Unflatten(1, (widths[0], 4, 4)), _PixelNorm()]
+        for inputs, outputs in pairwise(widths):
+            layers += [_shuffled(inputs, outputs), nn.LeakyReLU(0.2), _PixelNorm()]
+            layers += [nn.Conv2d(outputs, outputs, 3, padding=1), nn.LeakyReLU(0.2), _PixelNorm()]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 3, 1), nn.Tanh())
+
+
+class _PixelNorm(nn.Module):
+    """Each place's features brought to a mean square of one."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * (x.square().mean(1, keepdim=True) + 1e-6).rsqrt().to(x.dtype)
+
+
+class StyleGenerator(Generator):
+    """StyleGAN2's, small (Karras et al. 2019, arXiv 1912.04958): modulated kernels, noise, colours summed over sides.
+
+    Args:
+        widths: channels at sides 4, 8, 16 and 32.
+    """
+
+    def __init__(self, widths: Sequence[int] = (160, 144, 128, 64)):
+        super().__init__()
+        self.mapping = nn.Sequential(
+            _PixelNorm(), nn.Linear(LATENT, LATENT), nn.LeakyReLU(0.2), nn.Linear(LATENT, LATENT), nn.LeakyReLU(0.2)
+        )
+        for layer in (self.mapping[1], self.mapping[3]):
+            nn.init.kaiming_normal_(layer.weight, 0.2)
+        self.start = nn.Parameter(torch.randn(1, widths[0], 4, 4))
+        self.first = _Styled(widths[0], widths[0])
+        self.enlarged = nn.ModuleList([_Styled(inputs, outputs) for inputs, outputs in pairwise(widths)])
+        self.again = nn.ModuleList([_Styled(width, width) for width in widths[1:]])
+        self.colours = nn.ModuleList([nn.Conv2d(width, 3, 1) for width in widths])
+
+    def draw(self, count: int, rng: torch.Generator) -> torch.Tensor:
+        codes = torch.randn(count, LATENT, generator=rng, device=rng.device)
+        sides = (4, 8, 8, 16, 16, 32, 32)
+        return self(codes, [torch.randn(count, 1, side, side, generator=rng, device=rng.device) for side in sides])
+
+    def forward(self, codes: torch.Tensor, noises: list[torch.Tensor]) -> torch.Tensor:
+        """Codes (B, LATENT), and noise for each layer, (B, 1, side, side)."""
+        style, noise = self.mapping(codes), iter(noises)
+        x = self.first(self.start.expand(len(codes), -1, -1, -1), style, next(noise))
+        picture = self.colours[0](x)
+        for enlarged, again, colours in zip(self.enlarged, self.again, self.colours[1:], strict=True):
+            x = again(enlarged(_twice(x), style, next(noise)), style, next(noise))
+            picture = _twice(picture) + colours(x)
+        return picture.tanh()  # StyleGAN2 has none; photographs end at -1 and 1
+
+
+class _Styled(nn.Module):
+    """A 3x3 convolution whose kernel's input channels are scaled by the style, and its outputs to unit variance."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.kernel = nn.Parameter(torch.randn(outputs, inputs, 3, 3) / (9 * inputs) ** 0.5)
+        self.bias = nn.Parameter(torch.zeros(outputs, 1, 1))
+        self.strength = nn.Parameter(torch.zeros(1, 1, 1))  # of the noise
+        self.style = nn.Linear(LATENT, inputs)
+        nn.init.normal_(self.style.weight, std=LATENT**-0.5)  # styles differ from the first step on
+        nn.init.ones_(self.style.bias)
+
+    def forward(self, x: torch.Tensor, style: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        scale = self.style(style)  # (B, inputs)
+        power = scale.square() @ self.kernel.square().sum((2, 3)).T  # (B, outputs)
+        x = F.conv2d(x * scale[:, :, None, None], self.kernel, padding=1)
+        x = x * (power + 1e-6).rsqrt()[:, :, None, None].to(x.dtype)
+        return F.leaky_relu(x + (self.strength * noise + self.bias).to(x.dtype), 0.2) * 2**0.5
+
+
+def _twice(x: torch.Tensor) -> torch.Tensor:
+    return F.interpolate(x, scale_factor=2, mode="bilinear")
 
 
 class Denoiser(nn.Module):
-    """The velocity from picture to noise at time t, by a small U-Net (Lipman et al. 2022, arXiv 2210.02747).
+    """The velocity from picture to noise at time t, by a U-Net (Lipman et al. 2022, arXiv 2210.02747).
 
     Takes (1 - t) x picture + t x noise, and t (B,) in [0, 1]; gives its guess of noise - picture.
+
+    Args:
+        widths: channels at sides 32, 16, 8, where there is attention too; multiples of 4.
+        blocks: of each side, down and up again.
     """
 
-    def __init__(self, width: int = 16):
+    def __init__(self, widths: Sequence[int] = (48, 96, 160), blocks: int = 2):
         super().__init__()
-        self.time = nn.Sequential(nn.Linear(16, 64), nn.SiLU(), nn.Linear(64, 4 * width))
-        self.first = nn.Conv2d(3, width, 3, padding=1)
-        self.down = nn.ModuleList([_Block(width, width), _Block(width, 2 * width), _Block(2 * width, 4 * width)])
-        self.middle = _Block(4 * width, 4 * width)
-        self.up = nn.ModuleList([_Block(8 * width, 2 * width), _Block(4 * width, width), _Block(2 * width, width)])
-        self.last = nn.Conv2d(width, 3, 3, padding=1)
+        steps = 4 * widths[0]
+        self.time = nn.Sequential(nn.Linear(16, steps), nn.SiLU(), nn.Linear(steps, steps), nn.SiLU())
+        self.first = nn.Conv2d(3, widths[0], 3, padding=1)
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        attends, before = [False] * (len(widths) - 1) + [True], widths[0]
+        for width, attend in zip(widths, attends, strict=True):
+            inputs = [before] + [width] * (blocks - 1)
+            self.down.append(nn.ModuleList([_Block(some, width, steps, attends=attend) for some in inputs]))
+            before = width
+        self.middle = _Block(before, before, steps, attends=True)
+        for width, attend in zip(reversed(widths), reversed(attends), strict=True):
+            inputs = [before + width] + [2 * width] * (blocks - 1)
+            self.up.append(nn.ModuleList([_Block(some, width, steps, attends=attend) for some in inputs]))
+            before = width
+        self.norm = _Norm(before)
+        self.last = nn.Conv2d(before, 3, 3, padding=1)
+        nn.init.zeros_(self.last.weight)
 
     def forward(self, pixels: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
-        waves = time[:, None] * torch.pi * 2.0 ** torch.arange(8)  # (B, 8)
-        shift = self.time(torch.cat([waves.sin(), waves.cos()], 1))  # (B, 4 width)
+        waves = time[:, None] * torch.pi * 2.0 ** torch.arange(8, device=time.device)  # (B, 8)
+        time = self.time(torch.cat([waves.sin(), waves.cos()], 1))
         x, skips = self.first(pixels), []
-        for block in self.down:
-            x = block(x)
-            skips.append(x)
-            x = F.avg_pool2d(x, 2)
-        x = self.middle(x + shift[:, :, None, None])
-        for block in self.up:
-            x = block(torch.cat([F.interpolate(x, scale_factor=2), skips.pop()], 1))
-        return self.last(x)
+        for depth, level in enumerate(self.down):
+            x = F.avg_pool2d(x, 2) if depth else x
+            for block in level:
+                x = block(x, time)
+                skips.append(x)
+        x = self.middle(x, time)
+        for depth, level in enumerate(self.up):
+            x = F.interpolate(x, scale_factor=2) if depth else x
+            for block in level:
+                x = block(torch.cat([x, skips.pop()], 1), time)
+        return self.last(F.silu(self.norm(x)))
 
 
-class _Block(nn.Sequential):
-    def __init__(self, inputs: int, outputs: int):
-        super().__init__(
-            nn.Conv2d(inputs, outputs, 3, padding=1), nn.GroupNorm(8, outputs), nn.SiLU(),
-            nn.Conv2d(outputs, outputs, 3, padding=1), nn.GroupNorm(8, outputs), nn.SiLU(),
-        )  # fmt: skip
+class _Block(nn.Module):
+    """Two convolutions, between them the time as scale and shift; then attention, where there is; both residual."""
+
+    def __init__(self, inputs: int, outputs: int, steps: int, *, attends: bool):
+        super().__init__()
+        self.before, self.between = _Norm(inputs), _Norm(outputs)
+        self.first = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.second = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.short = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+        self.time = nn.Linear(steps, 2 * outputs)
+        self.attention = _Attention(outputs) if attends else nn.Identity()
+        nn.init.zeros_(self.second.weight)  # each block begins as its short cut
+
+    def forward(self, x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+        scale, shift = self.time(time)[:, :, None, None].chunk(2, 1)
+        inner = self.first(F.silu(self.before(x)))
+        inner = self.between(inner) * (1 + scale) + shift
+        return self.attention(self.short(x) + self.second(F.silu(inner)))
+
+
+class _Attention(nn.Module):
+    """Every place attends to every other, in four heads."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.norm = _Norm(width)
+        self.asked = nn.Conv2d(width, 3 * width, 1)
+        self.last = nn.Conv2d(width, width, 1)
+        nn.init.zeros_(self.last.weight)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch, width, height, breadth = x.shape
+        heads = self.asked(self.norm(x)).reshape(batch, 3, 4, width // 4, height * breadth).transpose(3, 4).contiguous()
+        mixed = F.scaled_dot_product_attention(*heads.unbind(1))  # (B, 4, places, width / 4)
+        return x + self.last(mixed.transpose(2, 3).reshape(x.shape))
+
+
+class _Norm(nn.LayerNorm):
+    """Layer normalisation of each place's channels, in the precision that it is given."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
+            return F.layer_norm(x.permute(0, 2, 3, 1), self.normalized_shape, weight, bias).permute(0, 3, 1, 2)

@@ -12,7 +12,7 @@ import torch
 
 from detector.cifake import CLASSES
 from detector.data import Dataset, Images, concatenate
-from detector.making import MADE, MADE_DIR, MAKERS, made_pictures
+from detector.making import MADE, MADE_DIR, MAKERS, NOTHING, made_pictures
 from detector.progress import InputError
 from detector.sources import HELD_OUT, SOURCES_DIR, load_sources
 from detector.unseen import UNKNOWN_SUBJECT
@@ -42,9 +42,10 @@ def _of_class(data: Dataset, label: int) -> dict[str, Images]:
 
 
 def _made(maker: str, photographs: Images) -> dict[str, Images]:
-    """A maker's pictures, drawn apart at random; a file's name tells maker and photograph."""
+    """A maker's pictures, drawn apart at random; a file's name tells maker and photograph, or a number without one."""
     pixels, rows = made_pictures(maker, photographs.pixels)
-    names = np.array([f"{MADE_DIR.name}/FAKE/made_{maker}/{file}" for file in photographs.files[rows.numpy()]])
+    of = [str(n) if row == NOTHING else photographs.files[row] for n, row in enumerate(rows.tolist())]
+    names = np.array([f"{MADE_DIR.name}/FAKE/made_{maker}/{name}" for name in of])
     made = Images(pixels, torch.full((MADE,), 1), torch.full((MADE,), UNKNOWN_SUBJECT), names)
     order, held_out = np.random.default_rng(0).permutation(MADE), round(HELD_OUT * MADE)
     cuts = np.split(order, [MADE - 2 * held_out, MADE - held_out])

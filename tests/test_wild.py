@@ -1,6 +1,7 @@
 """Several sources: what is left out is left out wholly, the sets stay apart, the test folder stays what it is."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 
 from detector import making, sources, wild
 from detector.calibration import lean
+from detector.makers import Denoiser
 from detector.making import MAKERS
 from detector.prediction import predict
 from detector.progress import InputError
@@ -17,7 +19,7 @@ from detector.wild import PARTS, gather, join, several_sources
 
 @pytest.fixture
 def dataset(standin, tmp_path, monkeypatch):
-    """The stand-in under CIFAKE's names, photographs and fakes beside it, and makers that learn little."""
+    """The stand-in under CIFAKE's names, photographs and fakes beside it, and makers that learnt nothing."""
     rng = np.random.default_rng(0)
     for name in ("REAL/photos", "FAKE/machine"):
         (tmp_path / "sources" / name).mkdir(parents=True)
@@ -27,10 +29,15 @@ def dataset(standin, tmp_path, monkeypatch):
     monkeypatch.setattr(wild, "load_sources", lambda: sources.load_sources(tmp_path / "sources"))
     monkeypatch.setattr(wild, "MADE", 100)
     monkeypatch.setattr(making, "MADE", 100)
-    brief = {name: replace(MAKERS[name], steps=1) for name in ("autoencoder_nearest", "denoiser")}
+    tiny = replace(MAKERS["denoiser"], network=partial(Denoiser, (8, 8, 8), blocks=1))
+    brief = {"autoencoder_nearest": MAKERS["autoencoder_nearest"], "denoiser": tiny}
     monkeypatch.setattr(making, "MAKERS", brief)
     monkeypatch.setattr(wild, "MAKERS", brief)
-    monkeypatch.setattr(wild, "made_pictures", lambda name, pixels: making.made_pictures(name, pixels, tmp_path))
+    for name, maker in brief.items():
+        making.save_maker(
+            maker.network(), tmp_path / f"{name}.safetensors", name, standin.train.pixels, steps=0, seed=0
+        )
+    monkeypatch.setattr(wild, "made_pictures", partial(making.made_pictures, folder=tmp_path / "made", makers=tmp_path))
     named = [f"train/{'FAKE' if label else 'REAL'}/{row}.jpg" for row, label in enumerate(standin.train.labels)]
     return replace(standin, train=replace(standin.train, files=np.array(named)))
 
