@@ -54,6 +54,8 @@ from detector.training_figures import images_curve, part_dots
 
 # Transfer learning
 from detector.models import Transfer
+from detector.measured import pareto_front, transfer_table
+from detector.training_figures import cost_dots
 
 # Evaluation
 from detector.prediction import predict
@@ -68,7 +70,7 @@ from detector.figures import labelled_grid
 # The shipped models, and further figures of them
 from detector.models import shipped_models
 from detector.evaluation import check_slices, read_predictions, records_table
-from detector.measured import seed_table, unlikeness_table
+from detector.measured import ensemble_table, seed_table, unlikeness_table
 from detector.metrics import compare_pairs, reliability, risk_coverage
 from detector.evaluation_figures import reliability_diagrams, risk_coverage_curves
 from detector.presentation import records_grid, sources_grid
@@ -112,16 +114,16 @@ __all__ = [
     # what its training takes
     "images_curve", "over_seeds", "part_dots", "speed_table", "training_runs",
     # transfer learning
-    "Transfer",
+    "Transfer", "cost_dots", "pareto_front", "transfer_table",
     # evaluation
     "accuracy_bars", "accuracy_by_subject", "confusion", "confusions", "evaluate", "leak_free_rows", "predict",
     "roc_curves", "roc_points",
     # errors
     "labelled_grid", "worst_errors",
     # the shipped models, and further figures of them
-    "check_slices", "compare_pairs", "read_predictions", "records_grid", "records_table", "reliability",
-    "reliability_diagrams", "risk_coverage", "risk_coverage_curves", "seed_table", "shipped_models", "sources_grid",
-    "unlikeness_table",
+    "check_slices", "compare_pairs", "ensemble_table", "read_predictions", "records_grid", "records_table",
+    "reliability", "reliability_diagrams", "risk_coverage", "risk_coverage_curves", "seed_table", "shipped_models",
+    "sources_grid", "unlikeness_table",
     # changed pictures
     "CORRUPTIONS", "check_corrupted", "corrupt", "corruption_grid", "corruption_heatmaps", "robustness_table",
     # other sources

@@ -2,13 +2,11 @@
 
 Each seed is a row of seeds.csv as soon as it is scored, and its first scoring on the test folder a line in
 TEST_LEDGER.md. The weights that do best on validation become models/NAME.safetensors. All of them stay in
-build/seeds/, which is not committed; a seed whose weights lie there, or ship, is not trained again.
+models/seeds/; a seed whose weights lie there, or ship, is scored as it is: delete them to train by a new recipe.
 """
 
 import argparse
 import json
-import shutil
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
@@ -24,25 +22,23 @@ from detector.shipping import TRAININGS, train_shipped
 from detector.training import Recipe
 
 TABLE = Path(__file__).with_name("seeds.csv")
-WEIGHTS = MODELS_DIR.parent / "build" / "seeds"
+WEIGHTS = MODELS_DIR / "seeds"
 
 
 def weights_of(name: str, seed: int, data: Dataset) -> Path:
-    """The weights of a seed: from an earlier call, or those that ship, or trained now."""
+    """The weights of a seed: those that ship, or from an earlier call, or trained now."""
     path, shipped = WEIGHTS / f"{name}-{seed}.safetensors", MODELS_DIR / f"{name}.safetensors"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    recipe = asdict(replace(TRAININGS[name].recipe, seed=seed))
-    if shipped.exists() and recipe_of(shipped) == recipe:
-        shutil.copyfile(shipped, path)
-    if not path.exists() or recipe_of(path) != recipe:
+    if shipped.exists() and recipe_of(shipped).seed == seed:
+        return shipped
+    if not path.exists():
         train_shipped(name, data, path, seed=seed)
     return path
 
 
-def recipe_of(path: Path) -> dict:
+def recipe_of(path: Path) -> Recipe:
     """The recipe that a file of weights was made by, as it says itself; what it does not know has its default."""
     with safe_open(path, "pt") as file:
-        return asdict(Recipe(**json.loads(file.metadata()["recipe"])))
+        return Recipe(**json.loads(file.metadata()["recipe"]))
 
 
 def accuracy(model: nn.Module, images: Images) -> float:
@@ -86,8 +82,11 @@ def main() -> None:
         rows = keep(score(options.name, seed, weights_of(options.name, seed, data), data))
     best = int(rows[rows["model"] == options.name].set_index("seed")["validation"].idxmax())
     weights, shipped = weights_of(options.name, best, data), MODELS_DIR / f"{options.name}.safetensors"
-    if not shipped.exists() or weights.read_bytes() != shipped.read_bytes():
-        shutil.copyfile(weights, shipped)
+    if weights != shipped:
+        WEIGHTS.mkdir(exist_ok=True)
+        if shipped.exists():
+            shipped.rename(WEIGHTS / f"{options.name}-{recipe_of(shipped).seed}.safetensors")
+        weights.rename(shipped)
     print(f"{seed_table().to_string()}\nships: seed {best} of {options.name}")
 
 

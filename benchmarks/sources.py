@@ -20,11 +20,13 @@ from detector.training import train
 from detector.wild import Sources, gather, join
 
 TABLE = Path(__file__).with_name("sources.csv")
-RECIPE = replace(TRAININGS["wild"].recipe, epochs=1, rounds=1, images=16_000)
+RECIPE = replace(TRAININGS["wild"].recipe, epochs=1, images=40_000, cut_mix=0.0)
 NOTHING, ALL_BUT_CIFAKE = "nothing", "all but CIFAKE"
 LEFT_OUT = {  # in words: what the names of the sources that are left out begin with
     NOTHING: None,
     "all that was made here": "FAKE/made",
+    "adversarial generators": "FAKE/made_gan",
+    "the denoiser": "FAKE/made_denoiser",
     "Tiny ImageNet": "REAL/tiny_imagenet",
     "Stable Diffusion of ImageNet": "FAKE/sd14_imagenet",
 }

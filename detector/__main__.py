@@ -58,12 +58,12 @@ def run_audit(options: argparse.Namespace) -> None:
 def run_teach(options: argparse.Namespace) -> None:
     """Teach a maker of fakes on CIFAKE's training photographs, and replace its weights; wants a GPU."""
     train_set, path = load_cifake_only().train, MAKERS_DIR / f"{options.maker}.safetensors"
-    teach_maker(options.maker, train_set.pixels[train_set.labels == 0], path)
+    teach_maker(options.maker, train_set.pixels[train_set.labels == 0], path, seed=options.seed)
     print(path)
 
 
 def run_train(options: argparse.Namespace) -> None:
-    """Train a shipped model on CIFAKE by its recipe, and replace its weights."""
+    """Train a shipped model by its recipe, on CIFAKE or on several sources, and replace its weights."""
     data, path = load_cifake_only(), MODELS_DIR / f"{options.model}.safetensors"
     history = train_shipped(options.model, data, path)
     print(f"{history.to_string()}\n{path}")
@@ -169,6 +169,7 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("--replace", action="store_true", help="for maintainers: replace the committed report")
     teaching = command(run_teach, "teach")
     teaching.add_argument("maker", choices=list(MAKERS))
+    teaching.add_argument("--seed", type=int, default=0, help="of the first weights and of all chance")
     training = command(run_train, "train")
     training.add_argument("model", choices=list(TRAININGS))
     audit = command(run_audit, "audit")
@@ -197,7 +198,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\ninterrupted; what was trained until the last save is kept", file=sys.stderr)
+        print("\ninterrupted; what was saved is kept, and a training goes on from there", file=sys.stderr)
         return 130
     return 0
 

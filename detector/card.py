@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 from safetensors import safe_open
 
-from detector.evaluation import RESULTS, records_table
+from detector.evaluation import RESULTS, read_records, records_table
 from detector.models import MODELS_DIR, load_model
 from detector.presentation import SHIPPED, in_words, sources_grid
 from detector.robustness import UNCHANGED, robustness_table
@@ -22,7 +22,7 @@ Written by `python -m detector evaluate` from the weights and `results.json`; in
 
 **For** telling photographs from pictures by Stable Diffusion 1.4 in CIFAKE, at 32×32 pixels, and for research on such
 detectors. **Not for** accusing anyone: a verdict is no proof. All but `wild` know ten subjects, one collection of
-photographs and one generator; `wild` learnt from other photographs, other pictures by Stable Diffusion and fakes made
+photographs and one generator; `wild` learnt from other photographs, other pictures by Stable Diffusion and fakes drawn
 here as well, so that `REAL/tiny_imagenet` and `FAKE/sd14_other_pipeline` are to it new pictures of sources that it
 knows. On other sources all are often wrong, as the tables below say. `unlike` is the share that a model takes for
 something else than it knows, `verdict` the share that it judges at all, being neither unlike nor unsure, `right` the
@@ -75,7 +75,7 @@ def _part(name: str, words: str, path: Path) -> str:
             _markdown(on_cifake),
             f"Accuracy on changed pictures, {counts[0]:,} of each kind and severity, {counts[1]:,} of the adversary's: "
             f"{', '.join(shares)}; the worst is {changed['which']}.",
-            _markdown(_sources(name, path)) + "\n",
+            _markdown(sources_of(name, path)) + "\n",
         ]
     )
 
@@ -93,7 +93,14 @@ def _made(weights: Path) -> str:
     )
 
 
-def _sources(name: str, path: Path) -> pd.DataFrame:
+def limits_of(name: str, path: Path = RESULTS) -> str:
+    """What a shipped model does on sources that chose nothing, in Markdown; empty where that is not on record."""
+    if not any(row["model"] == name and row["set"].startswith("unseen/") for row in read_records(path)):
+        return ""
+    return f"**How often, for `{name}`,** with 95% intervals:\n\n{_markdown(sources_of(name, path))}"
+
+
+def sources_of(name: str, path: Path = RESULTS) -> pd.DataFrame:
     """A row an unseen source, a column a metric, as text."""
     columns: dict[str, pd.Series] = {}
     for metric, caption in SOURCES.items():

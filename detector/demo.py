@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from detector import figures
+from detector.card import limits_of
 from detector.cifake import CLASSES
 from detector.explanation import band_evidence, integrated_gradients
 from detector.explanation_figures import band_bars, figure_image, map_over
@@ -39,15 +40,14 @@ Drop a picture. Its centre square is brought to 32×32 pixels, the only size tha
 LIMITS = """
 **What the models learnt.** CIFAKE: small photographs of ten kinds of animals and vehicles, and pictures of the same by
 one generator, Stable Diffusion 1.4. `wild` alone learnt more: photographs of two hundred kinds of things, other
-pictures by the same generator, and pictures that small networks made of photographs.
+pictures by the same generator, and what nine small networks drew that were taught for it.
 
 **When they say 'not sure'.** Where the picture is unlike those that they know; where they are not confident, so that of
 their answers on pictures like CIFAKE's at most one in two hundred should be wrong; and where saving the picture as a
 JPEG, scaling it by a tenth or cutting off its edge turns the verdict.
 
 **What they cannot do.** On photographs of other sources, and on pictures by other generators, they are often wrong or
-not sure; pictures by generators that draw at this size they call photographs, and are confident of it. The report says
-how often. At 32×32 pixels most traces of a large picture's making are gone.
+not sure; below is how often. At 32×32 pixels most traces of a large picture's making are gone.
 
 **Where it stays.** Pictures are judged on this machine, kept for about an hour, and sent nowhere.
 """
@@ -146,6 +146,7 @@ def build_demo(models: Mapping[str, Detector], examples: Sequence[Image.Image] =
             _many_pictures(models, choice)
         with gr.Tab("What it can and cannot do"):
             gr.Markdown(LIMITS)
+            gr.Markdown(limits_of(first))
     return app.queue(max_size=20, api_open=False)
 
 

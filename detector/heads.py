@@ -30,7 +30,7 @@ def frozen_features(model: Detector, pixels: torch.Tensor, *, folder: Path | Non
     told otherwise, under a digest of the model and the pictures, and only computed where they are not there.
     """
     start = copy.deepcopy(model).to(pick_device(), memory_format=torch.channels_last)
-    weights = hashlib.sha256(json.dumps(model.config).encode())
+    weights = hashlib.sha256(json.dumps([model.config, str(pick_device())]).encode())  # whose seconds are kept too
     for name, tensor in model.state_dict().items():
         weights.update(b"" if name.startswith("head.") else tensor.cpu().numpy().tobytes())
     parts, seconds = [], 0.0
@@ -67,6 +67,6 @@ def with_linear_head(model: Detector, features: torch.Tensor, labels: torch.Tens
     bias = regression.intercept_ - weight @ scale.mean_
     fitted = copy.deepcopy(model)
     with torch.no_grad():
-        fitted.head.weight.copy_(torch.as_tensor(weight))
-        fitted.head.bias.copy_(torch.as_tensor(bias))
+        fitted.head.weight.copy_(torch.as_tensor(weight) * model.temperature)
+        fitted.head.bias.copy_(torch.as_tensor(bias) * model.temperature)
     return fitted.eval()

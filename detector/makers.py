@@ -2,7 +2,7 @@
 
 Taught here on photographs, so that a detector meets more ways of making a picture than one. Autoencoders give back what
 they see, more or less (as B-Free has it, Guillaro et al. 2024, arXiv 2412.17671), generators draw from noise, the
-denoiser does both; no two enlarge features in the same way. All work on float32 in [-1, 1], (B, 3, 32, 32).
+denoiser does both. All work on float32 in [-1, 1], (B, 3, 32, 32).
 """
 
 from collections.abc import Callable, Sequence

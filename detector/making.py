@@ -175,7 +175,7 @@ def learn(maker: Maker, photographs: Photographs, pace: Iterable[float], seed: i
 def teach_maker(name: str, photographs: torch.Tensor, path: Path, steps: int | None = None, *, seed: int = 0) -> None:
     """Teach the maker of that name on uint8 `photographs`, (N, 3, 32, 32), and write it to `path`.
 
-    For `steps`, else for as many as it ships with. Raises ArithmeticError where it diverged.
+    For `steps`, else for as many as it ships with. Raises InputError where it diverged.
     """
     maker = MAKERS[name]
     steps = steps or maker.steps
@@ -183,7 +183,7 @@ def teach_maker(name: str, photographs: torch.Tensor, path: Path, steps: int | N
     with progress(counted(steps), total=steps, desc=f"teaching {name}", unit=" steps") as pace:
         for step, (network, losses) in enumerate(learn(maker, given, pace, seed), 1):  # noqa: B007 - the last is kept
             if (step % CHECKED == 0 or step == steps) and not losses.isfinite().all():
-                raise ArithmeticError(f"{name} diverged by step {step}: teach it with another seed.")
+                raise InputError(f"{name} diverged by step {step}: teach it with another seed.")
     save_maker(network, path, name, photographs, steps=steps, seed=seed)
 
 
@@ -192,7 +192,7 @@ def save_maker(network: nn.Module, path: Path, name: str, photographs: torch.Ten
     tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()}
     tensors = {key: tensor.half() if tensor.is_floating_point() else tensor for key, tensor in tensors.items()}
     if not all(tensor.isfinite().all() for tensor in tensors.values()):
-        raise ArithmeticError(f"{name} has weights that fp16 does not hold: teach it with another seed.")
+        raise InputError(f"{name} has weights that fp16 does not hold: teach it with another seed.")
     facts = {
         "maker": name,
         "recipe": json.dumps({"steps": steps, "seed": seed, "learns": MAKERS[name].learns}),
@@ -261,10 +261,16 @@ def _make(maker: Maker, network: nn.Module, photographs: torch.Tensor) -> dict[s
     drawn = 0 if maker.of_noise is None else MADE if maker.of_photographs is None else MADE // 2
     nothing = torch.full((drawn,), NOTHING)
     rows = torch.randperm(len(photographs), generator=torch.Generator().manual_seed(1))[: MADE - drawn].sort().values
-    parts = [maker.of_noise(network, len(some), rng) for some in nothing.split(120) if len(some)]
-    parts += [
-        maker.of_photographs(network, to_signed(photographs[some].to(device)), rng)
-        for some in rows.split(120)
-        if len(some)
-    ]
-    return {"pixels": torch.cat([to_pixels(part) for part in parts]), "rows": torch.cat([nothing, rows])}
+    batches = [some for part in (nothing, rows) for some in part.split(120) if len(some)]
+    with progress(batches, desc="drawing fakes", unit=" batches", delay=1) as bar:
+        parts = [to_pixels(_draw(maker, network, photographs, some, rng)) for some in bar]
+    return {"pixels": torch.cat(parts), "rows": torch.cat([nothing, rows])}
+
+
+def _draw(
+    maker: Maker, network: nn.Module, photographs: torch.Tensor, rows: torch.Tensor, rng: torch.Generator
+) -> torch.Tensor:
+    """Of these photographs, or of noise where the rows are NOTHING."""
+    if rows[0] == NOTHING:
+        return maker.of_noise(network, len(rows), rng)
+    return maker.of_photographs(network, to_signed(photographs[rows].to(rng.device)), rng)

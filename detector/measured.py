@@ -66,6 +66,32 @@ def patches_table(path: Path = BENCHMARKS / "patches.csv") -> pd.DataFrame:
     return table.pivot(index="way", columns=["source", "metric"], values="value")
 
 
+def transfer_table(path: Path = BENCHMARKS / "transfers.csv") -> pd.DataFrame:
+    """What networks came to in the same seconds of training, best first: a row a variant.
+
+    Columns parameters, MACs (of one picture), images (seen in training), images_per_second, and value, low, high, n of
+    the validation accuracy.
+    """
+    rows = _read(path, "python -m benchmarks.transfers").set_index("variant")
+    if len(rows[["device", "budget"]].drop_duplicates()) > 1:
+        raise InputError(f"{path} has runs on several devices, or of several budgets: keep those of one.")
+    rows = rows.rename(columns={"validation_accuracy": "value"}).sort_values("value", ascending=False)
+    return rows[["parameters", "MACs", "images", "images_per_second", "value", "low", "high", "n"]]
+
+
+def pareto_front(table: pd.DataFrame) -> pd.Series:
+    """Which rows no other beats in accuracy (`value`) at as few MACs or fewer: bool, by the table's index."""
+    ordered = table.sort_values(["MACs", "value"], ascending=[True, False])
+    best_before = ordered["value"].cummax().shift(fill_value=-float("inf"))
+    return (ordered["value"] > best_before).reindex(table.index)
+
+
+def ensemble_table(path: Path = BENCHMARKS / "ensembles.csv") -> pd.DataFrame:
+    """Accuracy of several models together: a row a set of members and of pictures; value, low, high, n."""
+    rows = _read(path, "python -m benchmarks.ensembles").set_index(["members", "set"])
+    return rows.rename(columns={"accuracy": "value"})[["value", "low", "high", "n"]]
+
+
 def over_seeds(runs: pd.DataFrame) -> pd.DataFrame:
     """Mean accuracy of each variant, its deviation over seeds, their number, and the difference from the first (%)."""
     rows = 100 * runs.groupby("what", sort=False)["accuracy"].agg(["mean", "std"])

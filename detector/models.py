@@ -70,6 +70,14 @@ class Detector(nn.Module):
         """Float32 pixels in [0, 1], (B, 3, 32, 32), to (B, features)."""
         raise NotImplementedError
 
+    def train(self, mode: bool = True) -> "Detector":
+        """Training mode, except that the statistics of frozen blocks stay."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
+                module.eval()
+        return self
+
     def blocks(self) -> list[list[nn.Module]]:
         """Its parts from the input on, less the head: what a recipe can freeze or slow down."""
         return _blocks(self)
@@ -170,10 +178,10 @@ class Transfer(Detector):
         return _blocks(self.backbone)
 
     def train(self, mode: bool = True) -> "Transfer":
-        """Training mode, except that statistics which are not learnt stay, and so do those of frozen blocks."""
+        """The same, except that all of ImageNet's statistics stay where they are not learnt."""
         super().train(mode)
         for module in self.backbone.modules():
-            if isinstance(module, nn.BatchNorm2d) and not (self.learn_statistics and module.weight.requires_grad):
+            if isinstance(module, nn.BatchNorm2d) and not self.learn_statistics:
                 module.eval()
         return self
 
@@ -218,7 +226,7 @@ def join_models(models: Sequence[Detector]) -> Ensemble:
         ensemble.head.weight.copy_(torch.cat(weights, 1))
         ensemble.head.bias.copy_(sum(model.head.bias / model.temperature for model in models) / len(models))
     for member, model in zip(ensemble.members, models, strict=True):
-        member.load_state_dict(model.state_dict(), strict=False)
+        member.load_state_dict({name: model.state_dict()[name] for name in member.state_dict()})
     return ensemble.eval()
 
 

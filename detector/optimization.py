@@ -92,7 +92,7 @@ def ema(decay: float) -> Callable[..., None]:
             steps = torch._foreach_sub(values, means)
             torch._foreach_mul_(
                 steps, 1 - ((1 + count) / (10 + count)).clamp(max=decay)
-            )  # the CPU need not wait for it
+            )  # not read back from the device
             torch._foreach_add_(means, steps)
         else:  # batch normalisation's count of batches
             torch._foreach_copy_(means, values)

@@ -42,7 +42,7 @@ def near_copies_elsewhere() -> pd.DataFrame:
 SHIPPED = {
     "cnn": "from scratch",
     "small": "its small sibling",
-    "robust": "`cnn`, trained on with changed pictures",
+    "robust": "from scratch, with changed pictures",
     "wild": "`robust`, trained on with several sources",
     "transfer": "EfficientNet-Lite0 from ImageNet",
 }

@@ -25,7 +25,7 @@ class Training:
         network: with its first weights.
         recipe: how it is trained.
         learns_from: CIFAKE's dataset to the one that it is trained and chosen on.
-        false_fake: share of calibration's photographs that may be called FAKE, where that was set.
+        false_fake: at most this share of the photographs among `learns_from`'s calibration pictures is called FAKE.
     """
 
     network: Callable[[], Detector]
@@ -70,6 +70,8 @@ def finish(name: str, model: Detector, mixture: Dataset, data: Dataset, path: Pa
     raw.unlink()
     if (false_fake := TRAININGS[name].false_fake) is not None:
         lean(model, mixture.calibration, false_fake)
+        leaned = f"leaned until at most {false_fake:.0%} of their calibration photographs are called FAKE"
+        made = made | {"data": f"{made['data']}; {leaned}"}
     calibrate(model, mixture.train, data.calibration)  # what is promised is promised of CIFAKE's pictures
     save_model(model, path, **made)
 

@@ -37,10 +37,7 @@ class Photographs:
 
 
 class Average:
-    """A network's running average, in `network`; its decay warms up, so that the first weights do not hold it back.
-
-    AveragedModel counts on the device and waits for the count at each step.
-    """
+    """A network's running average, in `network`; its decay warms up, so that the first weights do not hold it back."""
 
     def __init__(self, network: nn.Module, decay: float):
         self.network, self.decay, self.steps = copy.deepcopy(network).eval().requires_grad_(False), decay, 0

@@ -282,6 +282,7 @@ def _digest(model: nn.Module, train_set: Images, validation: Images, recipe: Rec
     """What a run is: its network with the first weights, the pictures it learns from and is chosen by, its recipe."""
     facts = [type(model).__name__, model.config, asdict(recipe), list(train_set.files), list(validation.files)]
     digest = hashlib.sha256(json.dumps(facts).encode())
-    for tensor in [*model.state_dict().values(), train_set.labels, train_set.subjects, validation.labels]:
+    data = [getattr(images, part) for images in (train_set, validation) for part in ("pixels", "labels", "subjects")]
+    for tensor in [*model.state_dict().values(), *data]:
         digest.update(tensor.cpu().numpy().tobytes())
     return digest.hexdigest()[:12]

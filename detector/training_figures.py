@@ -40,3 +40,28 @@ def images_curve(runs: pd.DataFrame) -> Figure:
     cell.xaxis.set_minor_locator(mpl.ticker.NullLocator())
     cell.grid(alpha=0.3, which="both")
     return figure
+
+
+def cost_dots(table: pd.DataFrame, front: pd.Series) -> Figure:
+    """Accuracy against multiply-accumulates, with 95% intervals and a name each; `table` by `transfer_table`.
+
+    A line joins those that `front`, a bool for each, says are matched by none of the cheaper.
+    """
+    figure, axes = new_figure("What a multiplication buys, in the same seconds", size=(8, 4.6), of_record=True)
+    cell = axes[0, 0]
+    families = table.index.str.split("-").str[0]
+    for family, color in zip(dict.fromkeys(sorted(families)), MODEL_COLORS, strict=False):
+        rows = table[families == family]
+        error = 100 * (rows[["low", "high"]].sub(rows["value"], axis=0).abs().to_numpy().T)
+        cell.errorbar(rows["MACs"] / 1e6, 100 * rows["value"], error, fmt="o", ms=6, capsize=2, color=color)
+    for name, row in table.iterrows():
+        cell.annotate(name, (row["MACs"] / 1e6, 100 * row["value"]), (6, 3), textcoords="offset points", fontsize=8)
+    best = table[front].sort_values("MACs")
+    cell.plot(best["MACs"] / 1e6, 100 * best["value"], color="0.5", lw=1, zorder=0)
+    cell.set(xscale="log", xlabel="millions of multiply-accumulates a picture", ylabel="validation accuracy (%)")
+    ticks = sorted({round(macs / 1e6) for macs in table["MACs"]})
+    cell.set_xticks(ticks, [str(tick) for tick in ticks])
+    cell.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+    cell.set_xlim(right=1.6 * table["MACs"].max() / 1e6)
+    cell.grid(alpha=0.3)
+    return figure

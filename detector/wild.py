@@ -1,6 +1,6 @@
 """Several sources to learn from at once: CIFAKE, what lies in `data/sources/`, and fakes made here of photographs.
 
-CIFAKE's classes and the folders have about as many pictures each, all makers together about half as many, so that none
+CIFAKE's classes and the folders have about as many pictures each, and so have all makers together, so that none
 dominates; a source is named by its class and folder ('REAL/cifake').
 """
 
@@ -61,5 +61,5 @@ def join(sources: Sources, part: str, *, without: str | None = None) -> Images:
 def several_sources(data: Dataset) -> Dataset:
     """CIFAKE's dataset with all sources in train, validation and calibration; the test folder stays as it is."""
     sources = gather(data)
-    note = f"{len(sources)} sources: {', '.join(sources)}."
-    return replace(data, name="several sources", note=note, **{part: join(sources, part) for part in PARTS})
+    name, note = f"several sources ({', '.join(sources)})", f"{len(sources)} sources, CIFAKE among them."
+    return replace(data, name=name, note=note, **{part: join(sources, part) for part in PARTS})

@@ -4,15 +4,19 @@ import pandas as pd
 import pytest
 
 from detector.measured import (
+    ensemble_table,
     left_out_table,
     over_seeds,
+    pareto_front,
     patches_table,
     seed_table,
     speed_table,
     training_runs,
+    transfer_table,
     unlikeness_table,
 )
 from detector.progress import InputError
+from detector.training_figures import cost_dots
 
 
 def test_over_seeds_by_hand():
@@ -92,3 +96,31 @@ def test_the_fastest_recipe_reaches_96_percent_in_the_mean_of_five_seeds():
 def test_every_variant_ran_with_three_seeds():
     for study in ("part", "images"):
         assert (over_seeds(training_runs(study))["seeds"] >= 3).all()
+
+
+def test_transfer_table_is_sorted_and_its_front_has_what_nothing_cheaper_matches(tmp_path):
+    path = tmp_path / "transfers.csv"
+    columns = {
+        "variant": ["cnn-a", "lite0-b", "lite0-c", "lite2-d"],
+        "MACs": [1e6, 3e6, 2e6, 2e6],
+        "validation_accuracy": [0.9, 0.95, 0.85, 0.95],
+    }
+    others = dict.fromkeys(["device", "budget", "parameters", "images", "images_per_second", "low", "high", "n"], 1)
+    pd.DataFrame(columns).assign(**others).to_csv(path, index=False)
+    table = transfer_table(path)
+    pd.DataFrame(columns).assign(**others | {"budget": [1, 1, 2, 2]}).to_csv(tmp_path / "mixed.csv", index=False)
+    with pytest.raises(InputError, match="several budgets"):
+        transfer_table(tmp_path / "mixed.csv")
+    assert table.index.tolist()[-2:] == ["cnn-a", "lite0-c"]
+    front = pareto_front(table)
+    assert set(front.index[front]) == {"cnn-a", "lite2-d"}
+    (line,) = [line for line in cost_dots(table, front).axes[0].lines if line.get_color() == "0.5"]
+    assert line.get_xdata().tolist() == [1, 2]
+    assert line.get_ydata().tolist() == pytest.approx([90, 95])
+
+
+def test_ensemble_table_by_hand(tmp_path):
+    path = tmp_path / "ensembles.csv"
+    rows = {"members": ["a", "b"], "set": ["validation", "validation"], "accuracy": [0.9, 0.8]}
+    pd.DataFrame(rows).assign(n=10, low=0.7, high=0.95).to_csv(path, index=False)
+    assert ensemble_table(path).loc[("b", "validation"), "value"] == 0.8

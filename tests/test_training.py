@@ -42,9 +42,9 @@ def test_same_seed_same_result(standin):
     pd.testing.assert_frame_equal(figures(first_history), figures(second_history))
 
 
-@pytest.mark.parametrize(("rounds", "stop"), [(1, 0), (1, 2), (3, 4)])
-def test_interrupted_run_ends_where_it_would_have_ended(standin, monkeypatch, rounds, stop):
-    recipe = replace(RECIPE, rounds=rounds)
+@pytest.mark.parametrize(("rounds", "stop", "changes"), [(1, 0, 0.0), (1, 2, 0.5), (3, 4, 0.5)])
+def test_interrupted_run_ends_where_it_would_have_ended(standin, monkeypatch, rounds, stop, changes):
+    recipe = replace(RECIPE, rounds=rounds, cut_mix=changes, corrupted=changes)
     whole, whole_history = train(fresh(), *parts(standin), recipe)
     run_round = training._round
 
@@ -153,6 +153,11 @@ def test_unknown_subjects_teach_nothing_and_do_no_harm(standin):
     assert not same_weights(one, third)
 
 
+def buffers_of(*blocks):
+    """Of each part of some blocks the running statistics, block by block."""
+    return zip(*[[list(part.buffers()) for part in block] for block in blocks], strict=True)
+
+
 @pytest.mark.parametrize("optimizer", ["muon", "adamw"])
 def test_frozen_blocks_keep_their_weights_and_the_others_learn(standin, optimizer):
     recipe = replace(RECIPE, epochs=1, frozen_blocks=2, optimizer=optimizer, learning_rate=6e-3)
@@ -160,6 +165,8 @@ def test_frozen_blocks_keep_their_weights_and_the_others_learn(standin, optimize
     for place, blocks in enumerate(zip(fresh().blocks(), trained.blocks(), strict=True)):
         before, after = ([p for part in block for p in part.parameters()] for block in blocks)
         assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True)) == (place < 2)
+        kept = [all(torch.equal(*each) for each in zip(*states, strict=True)) for states in buffers_of(*blocks)]
+        assert all(kept) == (place < 2)
         assert all(p.requires_grad == (place >= 2) for p in after)
     again, _ = train(trained, *parts(standin), RECIPE)
     assert all(p.requires_grad for p in again.parameters())
@@ -212,3 +219,47 @@ def test_bfloat16_is_used_where_it_was_measured_to_be_faster(monkeypatch, slower
 def test_a_model_that_is_not_calibrated_takes_nothing_for_unlike(standin):
     trained, _ = train(fresh(), *parts(standin), RECIPE)
     assert judge_all(trained, standin.test.pixels[:20])["like"].all()
+
+
+def test_targets_are_those_of_what_is_pasted_by_its_part(standin, monkeypatch):
+    """Half of each picture is the next one of its batch: so is half of both targets."""
+
+    def half(batch, _rng, share):
+        assert share == 0.5
+        return batch, torch.arange(len(batch)).roll(-1), torch.full((len(batch),), 0.75)
+
+    seen = []
+    loss = torch.nn.functional.binary_cross_entropy_with_logits
+
+    def note(logits, targets):
+        seen.append(targets)
+        return loss(logits, targets)
+
+    monkeypatch.setattr(training, "cut_mix", half)
+    monkeypatch.setattr(training.F, "binary_cross_entropy_with_logits", note)
+    recipe = replace(RECIPE, epochs=1, cut_mix=0.5)
+    train(fresh(), *parts(standin), recipe)
+    (rows,) = training._order(320, recipe, range(1))
+    labels = standin.train[:320].labels[rows].float()
+    assert torch.equal(seen[0], 0.75 * labels + 0.25 * labels.roll(-1))
+
+
+def test_the_second_target_is_weighed_and_what_is_not_known_is_left_out():
+    logits = torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, 3.0]])
+    kinds = torch.tensor([[0, 1, training.UNKNOWN], [1, training.UNKNOWN, training.UNKNOWN]])
+    weights = torch.tensor([[0.5, 0.75, 1.0], [0.5, 0.25, 0.0]])
+    losses = -logits.log_softmax(1)
+    by_hand = (0.5 * losses[0, 0] + 0.5 * losses[0, 1] + 0.75 * losses[1, 1]) / 1.75
+    assert training._kind_loss(logits, kinds, weights).item() == pytest.approx(by_hand.item())
+    assert training._kind_loss(logits, torch.full_like(kinds, training.UNKNOWN), weights) == 0
+
+
+def test_other_processes_corrupt_as_this_one_does(standin, monkeypatch):
+    recipe = replace(RECIPE, corrupted=0.6)
+    pixels, order = standin.train.pixels, training._order(320, recipe, range(4))
+    alone = list(training._batches(pixels, order, recipe, range(4)))
+    monkeypatch.setattr(training, "pick_device", lambda: torch.device("cuda"))
+    monkeypatch.setattr(training.os, "cpu_count", lambda: 2)
+    together = list(training._batches(pixels, order, recipe, range(4)))
+    assert all(torch.equal(*batches) for batches in zip(alone, together, strict=True))
+    assert not torch.equal(alone[0], pixels[order[0]])

@@ -1,0 +1,40 @@
+"""What ships: its files say by which recipe they were made, and a lean keeps what it promises."""
+
+import pytest
+import torch
+
+from benchmarks.seeds import WEIGHTS, recipe_of
+from detector import shipping
+from detector.models import MODELS_DIR, load_model
+from detector.prediction import predict
+from detector.shipping import TRAININGS, finish, train_shipped
+from detector.training import Recipe
+
+
+@pytest.mark.parametrize("path", sorted([*MODELS_DIR.glob("*.safetensors"), *WEIGHTS.glob("*.safetensors")]), ids=str)
+def test_each_file_names_a_whole_recipe(path):
+    assert recipe_of(path).epochs >= 1
+
+
+@pytest.mark.parametrize("name", ["cnn", "small", "robust", "transfer"])
+def test_the_shipped_recipes_are_those_of_the_files(name):
+    assert recipe_of(MODELS_DIR / f"{name}.safetensors") == TRAININGS[name].recipe
+
+
+def test_a_lean_is_kept_by_the_file(tmp_path, standin, small_cnn, monkeypatch):
+    monkeypatch.setitem(TRAININGS, "leaning", shipping.Training(lambda: small_cnn, Recipe(epochs=1), false_fake=0.1))
+    path = tmp_path / "leaning.safetensors"
+    finish("leaning", small_cnn, standin, standin, path, {"recipe": {"epochs": 1}, "data": "stand-in"})
+    photographs = standin.calibration.pixels[standin.calibration.labels == 0]
+    assert (predict(load_model(path), photographs) >= 0.5).float().mean() <= 0.1
+    assert not path.with_suffix(".part").exists()
+
+
+def test_a_seed_is_the_recipes_own_unless_told(tmp_path, standin, small_cnn, monkeypatch):
+    recipe = Recipe(epochs=1, batch_size=32, images=64, seed=3)
+    monkeypatch.setitem(TRAININGS, "tiny", shipping.Training(lambda: small_cnn, recipe))
+    for seed, expected in ((None, 3), (5, 5)):
+        path = tmp_path / f"{seed}.safetensors"
+        train_shipped("tiny", standin, path, seed=seed)
+        assert recipe_of(path).seed == expected
+        assert torch.isfinite(load_model(path).temperature)
