@@ -48,16 +48,18 @@ def explanation_table(path: Path = BENCHMARKS / "explanations.csv") -> pd.DataFr
     return table.sort_values("insertion - deletion", ascending=False)
 
 
-def left_out_table(path: Path = BENCHMARKS / "sources.csv") -> pd.DataFrame:
-    """Share called FAKE (%) of each source's validation part: a row a source, a column what was left out of training.
+def left_out_table(metric: str, path: Path = BENCHMARKS / "sources.csv") -> pd.DataFrame:
+    """Figures of each source's validation part: a row a source, a column what was left out of training.
 
-    Of photographs (REAL/) it is an error, of the others what is found.
+    The 'share' called FAKE (%), of photographs (REAL/) an error, of the others what is found; or the 'auc' of fakes
+    against CIFAKE's photographs.
     """
     table = _read(path, "python -m benchmarks.sources")
-    shares = table[table["metric"] != "auc"]
-    columns = list(dict.fromkeys(shares["without"]))  # in the order of the runs
-    rows = list(dict.fromkeys(shares["source"]))
-    return 100 * shares.pivot(index="source", columns="without", values="value").loc[rows, columns]
+    table = table[(table["metric"] == "auc") == (metric == "auc")]
+    columns = list(dict.fromkeys(table["without"]))  # in the order of the runs
+    rows = list(dict.fromkeys(table["source"]))
+    figures = table.pivot(index="source", columns="without", values="value").loc[rows, columns]
+    return figures if metric == "auc" else 100 * figures
 
 
 def patches_table(path: Path = BENCHMARKS / "patches.csv") -> pd.DataFrame:

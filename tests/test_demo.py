@@ -10,7 +10,7 @@ from PIL import Image
 from detector import demo
 from detector.demo import build_demo
 from detector.explanation import one_view
-from detector.models import CNN
+from detector.models import CNN, DEFAULT_MODEL
 from detector.prediction import predict, predict_logits
 
 
@@ -118,3 +118,13 @@ def test_a_rerun_closes_the_old_one(small_cnn):
 def test_verdict_picture_shows_the_view(small_cnn):
     figure = demo.verdict_picture(small_cnn, demo.picture_of(torch.zeros(3, 32, 32, dtype=torch.uint8)))
     assert "P(FAKE)" in figure.axes[2].get_title()
+
+
+def test_what_it_cannot_do_stands_there_in_figures_where_they_are_on_record(small_cnn):
+    def texts(name: str) -> str:
+        app = build_demo({name: small_cnn})
+        return "".join(c["props"].get("value") or "" for c in app.config["components"] if c["type"] == "markdown")
+
+    assert f"`{DEFAULT_MODEL}`,** with 95% intervals" in texts(DEFAULT_MODEL)
+    assert "REAL/tiny_imagenet" in texts(DEFAULT_MODEL)
+    assert "REAL/tiny_imagenet" not in texts("of their own")

@@ -58,10 +58,11 @@ def test_left_out_table_by_hand(tmp_path):
         "value": [0.1, 0.9, 0.99, 0.5, 0.8, 0.9],
     }
     pd.DataFrame(rows).to_csv(path, index=False)
-    table = left_out_table(path)
+    table = left_out_table("share", path)
     assert table.index.tolist() == ["REAL/b", "FAKE/a"]
     assert table.columns.tolist() == ["nothing", "b"]
     assert table.to_numpy().tolist() == [[10, 50], [90, 80]]
+    assert left_out_table("auc", path).to_numpy().tolist() == [[0.99, 0.9]]
 
 
 def test_patches_table_by_hand(tmp_path):
@@ -76,8 +77,10 @@ READERS = [
     lambda path: training_runs("part", path),
     seed_table,
     unlikeness_table,
-    left_out_table,
+    lambda path: left_out_table("auc", path),
     patches_table,
+    transfer_table,
+    ensemble_table,
 ]
 
 
