@@ -49,7 +49,7 @@ from detector.figures import architecture, histories
 from detector.training import train
 
 # What its training takes: longer runs, as data
-from detector.measured import over_seeds, speed_table, training_runs
+from detector.measured import over_seeds, race_table, speed_table, training_runs
 from detector.training_figures import images_curve, part_dots
 
 # Transfer learning
@@ -112,7 +112,7 @@ __all__ = [
     # the CNN and its training
     "CNN", "architecture", "histories", "layer_table", "size_table", "train",
     # what its training takes
-    "images_curve", "over_seeds", "part_dots", "speed_table", "training_runs",
+    "images_curve", "over_seeds", "part_dots", "race_table", "speed_table", "training_runs",
     # transfer learning
     "Transfer", "cost_dots", "pareto_front", "transfer_table",
     # evaluation

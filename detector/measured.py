@@ -14,6 +14,15 @@ def speed_table(path: Path = BENCHMARKS / "bench.csv") -> pd.DataFrame:
     return _read(path, "make bench").set_index("what")
 
 
+def race_table(path: Path = BENCHMARKS / "race.csv") -> pd.DataFrame:
+    """The fastest recipe on an accelerator: a row a device; median seconds, mean and lowest accuracy (%), seeds."""
+    runs = _read(path, "python -m benchmarks.race").assign(accuracy=lambda rows: 100 * rows["accuracy"])
+    found = runs.groupby("device").agg(
+        seconds=("seconds", "median"), mean=("accuracy", "mean"), lowest=("accuracy", "min"), seeds=("seed", "nunique")
+    )
+    return found.rename(columns={"seconds": "seconds (median)", "mean": "mean (%)", "lowest": "lowest (%)"})
+
+
 def training_runs(study: str, path: Path = BENCHMARKS / "ablation.csv") -> pd.DataFrame:
     """The runs of one study of `make ablation`, 'part' or 'images': columns what, seed, accuracy (on validation)."""
     runs = _read(path, "make ablation").query("study == @study").drop(columns="study").reset_index(drop=True)

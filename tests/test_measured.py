@@ -9,6 +9,7 @@ from detector.measured import (
     over_seeds,
     pareto_front,
     patches_table,
+    race_table,
     seed_table,
     speed_table,
     training_runs,
@@ -28,6 +29,13 @@ def test_over_seeds_by_hand():
     assert rows["deviation over seeds"].tolist() == pytest.approx([2**0.5, 8**0.5])
     assert rows["against the first"].tolist() == pytest.approx([0, -5])
     assert rows["seeds"].tolist() == [2, 2]
+
+
+def test_race_table_by_hand(tmp_path):
+    path = tmp_path / "race.csv"
+    rows = {"device": "a", "seed": [0, 1, 2], "seconds": [5.0, 4.0, 9.0], "accuracy": [0.96, 0.97, 0.98]}
+    pd.DataFrame(rows).to_csv(path, index=False)
+    assert race_table(path).loc["a"].tolist() == pytest.approx([5, 97, 96, 3])
 
 
 def test_seed_table_by_hand(tmp_path):
@@ -81,6 +89,7 @@ READERS = [
     patches_table,
     transfer_table,
     ensemble_table,
+    race_table,
 ]
 
 
