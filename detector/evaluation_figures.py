@@ -15,7 +15,7 @@ def reliability_diagrams(tables: Mapping[str, pd.DataFrame]) -> Figure:
     figure, axes = new_figure(
         "What is said, and what is so, with 95% intervals", 2, len(tables), (3.2 * len(tables), 4.4), of_record=True
     )
-    for column, ((name, table), color) in enumerate(zip(tables.items(), MODEL_COLORS, strict=False)):
+    for column, ((name, table), color) in enumerate(zip(tables.items(), MODEL_COLORS[: len(tables)], strict=True)):
         top, bottom = axes[:, column]
         error = np.abs(table[["low", "high"]].to_numpy().T - table["value"].to_numpy())
         top.plot([0, 1], [0, 1], color="0.6", lw=1)
@@ -36,7 +36,7 @@ def risk_coverage_curves(curves: Mapping[str, pd.DataFrame], points: pd.DataFram
     """
     figure, axes = new_figure("What is left to err in, when a model may be unsure", size=(6.5, 4), of_record=True)
     least = min(0.8, points["coverage"].min() - 0.02)
-    for (name, curve), color in zip(curves.items(), MODEL_COLORS, strict=False):
+    for (name, curve), color in zip(curves.items(), MODEL_COLORS[: len(curves)], strict=True):
         shown = curve[curve["coverage"] >= least]
         axes[0, 0].plot(100 * shown["coverage"], 100 * shown["risk"], color=color, label=name)
         axes[0, 0].plot(*(100 * points.loc[name, ["coverage", "risk"]]), "o", color=color, ms=7, mec="white")

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 COLORS = {"REAL": "#0072B2", "FAKE": "#D55E00"}
-MODEL_COLORS = ("#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+MODEL_COLORS = ("#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 STYLE = {
     "figure.dpi": 100,
     "savefig.dpi": 100,
