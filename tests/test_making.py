@@ -107,7 +107,7 @@ def test_an_absent_and_another_makers_file_are_named(photographs, brief, tmp_pat
 
 def test_what_diverged_is_not_written(photographs, brief, monkeypatch, tmp_path):
     monkeypatch.setattr(teaching.F, "mse_loss", lambda guess, _: guess.sum() * float("nan"))
-    with pytest.raises(ArithmeticError, match="diverged by step 2"):
+    with pytest.raises(InputError, match="diverged by step 2"):
         teach_maker("denoiser", photographs, tmp_path / "denoiser.safetensors")
     assert not list(tmp_path.iterdir())
 
