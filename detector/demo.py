@@ -47,7 +47,8 @@ their answers on pictures like CIFAKE's at most one in two hundred should be wro
 JPEG, scaling it by a tenth or cutting off its edge turns the verdict.
 
 **What they cannot do.** On photographs of other sources, and on pictures by other generators, they are often wrong or
-not sure; below is how often. At 32×32 pixels most traces of a large picture's making are gone.
+not sure; pictures by generators that draw at this size mostly pass for photographs, with confidence. Below is how
+often. At 32×32 pixels most traces of a large picture's making are gone.
 
 **Where it stays.** Pictures are judged on this machine, kept for about an hour, and sent nowhere.
 """
