@@ -20,16 +20,15 @@ from detector.cifake import DATA_DIR
 from detector.corruptions import encode
 from detector.critics import PlainCritic, ResidualCritic
 from detector.decoding import JPEG_SETTINGS
-from detector.makers import (
-    Autoencoder,
-    Denoiser,
+from detector.generators import (
     Generator,
     ResidualGenerator,
     ShuffledGenerator,
     StyleGenerator,
     TransposedGenerator,
 )
-from detector.models import MODELS_DIR
+from detector.makers import Autoencoder, Denoiser
+from detector.models import MODELS_DIR, compact
 from detector.progress import InputError, progress
 from detector.teaching import (
     Contest,
@@ -165,13 +164,6 @@ MAKERS = {
 }  # fmt: skip
 
 
-def learn(maker: Maker, photographs: Photographs, pace: Iterable[float], seed: int = 0) -> Steps:
-    """Teach a maker of fresh weights where the photographs lie; what it is, and the losses, after each step."""
-    torch.manual_seed(seed)
-    network = maker.network().to(photographs.rng.device, memory_format=torch.channels_last)
-    yield from maker.teach(network, photographs, pace)
-
-
 def teach_maker(name: str, photographs: torch.Tensor, path: Path, steps: int | None = None, *, seed: int = 0) -> None:
     """Teach the maker of that name on uint8 `photographs`, (N, 3, 32, 32), and write it to `path`.
 
@@ -180,17 +172,18 @@ def teach_maker(name: str, photographs: torch.Tensor, path: Path, steps: int | N
     maker = MAKERS[name]
     steps = steps or maker.steps
     given = Photographs(photographs, seed, device=pick_device())
+    torch.manual_seed(seed)
+    network = maker.network().to(pick_device(), memory_format=torch.channels_last)
     with progress(counted(steps), total=steps, desc=f"teaching {name}", unit=" steps") as pace:
-        for step, (network, losses) in enumerate(learn(maker, given, pace, seed), 1):  # noqa: B007 - the last is kept
+        for step, (taught, losses) in enumerate(maker.teach(network, given, pace), 1):  # noqa: B007 - the last is kept
             if (step % CHECKED == 0 or step == steps) and not losses.isfinite().all():
                 raise InputError(f"{name} diverged by step {step}: teach it with another seed.")
-    save_maker(network, path, name, photographs, steps=steps, seed=seed)
+    save_maker(taught, path, name, photographs, steps=steps, seed=seed)
 
 
 def save_maker(network: nn.Module, path: Path, name: str, photographs: torch.Tensor, *, steps: int, seed: int) -> None:
     """Write a maker's weights (fp16) and how it learnt to `path`."""
-    tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()}
-    tensors = {key: tensor.half() if tensor.is_floating_point() else tensor for key, tensor in tensors.items()}
+    tensors = {key: compact(tensor) for key, tensor in network.state_dict().items()}
     if not all(tensor.isfinite().all() for tensor in tensors.values()):
         raise InputError(f"{name} has weights that fp16 does not hold: teach it with another seed.")
     facts = {

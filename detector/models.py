@@ -250,7 +250,7 @@ ARCHITECTURES = {"CNN": CNN, "Transfer": Transfer, "Ensemble": Ensemble}
 
 def save_model(model: nn.Module, path: Path, *, recipe: dict, data: str) -> None:
     """Write a model's weights (fp16) and how it was made (architecture, recipe, data, versions) to `path`."""
-    tensors = {name: _compact(tensor) for name, tensor in model.state_dict().items()}
+    tensors = {name: compact(tensor) for name, tensor in model.state_dict().items()}
     metadata = {
         "architecture": type(model).__name__,
         "config": json.dumps(model.config),
@@ -264,7 +264,8 @@ def save_model(model: nn.Module, path: Path, *, recipe: dict, data: str) -> None
     part.replace(path)
 
 
-def _compact(tensor: torch.Tensor) -> torch.Tensor:
+def compact(tensor: torch.Tensor) -> torch.Tensor:
+    """As a file holds it: on the CPU, fp16 where it is of floats, single numbers aside."""
     tensor = tensor.detach().cpu().contiguous()
     return tensor.half() if tensor.is_floating_point() and tensor.ndim else tensor
 

@@ -4,16 +4,17 @@ The pace is given: for each step the share of the teaching that is done, from 0 
 goes. Who takes the steps may count them or look at a clock, show the losses, keep what was good, and stop at any.
 """
 
-import copy
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from detector.critics import PatchCritic, disguise
-from detector.makers import Generator
+from detector.generators import Generator
+from detector.optimization import ema
 
 BATCH = 128
 EVERY = 16  # steps from one penalty on the slope at photographs to the next, which then counts as often
@@ -34,25 +35,6 @@ class Photographs:
         rows = torch.randint(len(self.pixels), (self.batch,), generator=self.rng, device=self.rng.device)
         batch = to_signed(self.pixels[rows])
         return torch.cat([batch[: self.batch // 2], batch[self.batch // 2 :].flip(3)])
-
-
-class Average:
-    """A network's running average, in `network`; its decay warms up, so that the first weights do not hold it back."""
-
-    def __init__(self, network: nn.Module, decay: float):
-        self.network, self.decay, self.steps = copy.deepcopy(network).eval().requires_grad_(False), decay, 0
-        self.means, self.values = _floats(self.network), _floats(network)
-
-    @torch.no_grad()
-    def update(self) -> None:
-        """Takes the weights as they are now."""
-        self.steps += 1
-        torch._foreach_lerp_(self.means, self.values, 1 - min(self.decay, self.steps / (9 + self.steps)))
-
-
-def _floats(network: nn.Module) -> list[torch.Tensor]:
-    """Its weights and running statistics."""
-    return [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
 
 
 @dataclass(frozen=True)
@@ -109,6 +91,11 @@ def _adam(network: nn.Module, peak: float, betas: tuple[float, float]) -> torch.
     return optimizer
 
 
+def _average(network: nn.Module, decay: float) -> AveragedModel:
+    """Of weights and running statistics."""
+    return AveragedModel(network, multi_avg_fn=ema(decay), use_buffers=True)
+
+
 def _step(optimizer: torch.optim.Optimizer, loss: torch.Tensor, done: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = optimizer.defaults["peak"] * rate(done)
@@ -127,7 +114,7 @@ def teach_generator(network: Generator, photographs: Photographs, pace: Iterable
     device = photographs.rng.device
     critic = contest.critic().to(device, memory_format=torch.channels_last)
     optimizer, critics = (_adam(*each, contest.betas) for each in zip((network, critic), contest.rates, strict=True))
-    average, generator_loss = Average(network, contest.decay), LOSSES[contest.loss][1]
+    average, generator_loss = _average(network, contest.decay), LOSSES[contest.loss][1]
     for step, done in enumerate(pace):
         critic.requires_grad_(True)
         for _ in range(contest.rounds):
@@ -143,8 +130,8 @@ def teach_generator(network: Generator, photographs: Photographs, pace: Iterable
             logits = critic(disguise(fake, photographs.rng) if contest.disguised else fake)
         loss = generator_loss(logits.float())
         _step(optimizer, loss, done)
-        average.update()
-        yield average.network, torch.stack([critic_loss.detach(), loss.detach()])
+        average.update_parameters(network)
+        yield average.module, torch.stack([critic_loss.detach(), loss.detach()])
 
 
 def _critic_loss(
@@ -204,7 +191,7 @@ def teach_autoencoder(network: nn.Module, photographs: Photographs, pace: Iterab
 def teach_denoiser(network: nn.Module, photographs: Photographs, pace: Iterable[float]) -> Steps:
     """To tell the way from noise to photographs (flow matching). The running average is kept. Loss: squared error."""
     device, rng = photographs.rng.device, photographs.rng
-    optimizer, average = _adam(network, 8e-4, (0.9, 0.99)), Average(network, 0.999)
+    optimizer, average = _adam(network, 8e-4, (0.9, 0.99)), _average(network, 0.999)
     for done in pace:
         real = photographs.draw()
         noise = torch.randn(real.shape, generator=rng, device=device)
@@ -213,8 +200,8 @@ def teach_denoiser(network: nn.Module, photographs: Photographs, pace: Iterable[
             guess = network(torch.lerp(real, noise, time[:, None, None, None]), time)
         loss = F.mse_loss(guess.float(), noise - real)
         _step(optimizer, loss, done)
-        average.update()
-        yield average.network, loss.detach()[None]
+        average.update_parameters(network)
+        yield average.module, loss.detach()[None]
 
 
 def counted(steps: int) -> list[float]:

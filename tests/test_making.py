@@ -9,17 +9,17 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from torch import nn
 
-from detector import makers, making, teaching
+from detector import generators, makers, making, teaching
 from detector.critics import PlainCritic, ResidualCritic, disguise
 from detector.making import MAKERS, NOTHING, load_maker, made_pictures, teach_maker, to_pixels
 from detector.progress import InputError
-from detector.teaching import Average, Contest, Photographs, counted, rate, to_signed
+from detector.teaching import Contest, Photographs, counted, rate, to_signed
 
 TINY = {
-    "gan_transposed": partial(makers.TransposedGenerator, 16),
-    "gan_nearest": partial(makers.ResidualGenerator, (8, 8, 8, 8)),
-    "gan_style": partial(makers.StyleGenerator, (8, 8, 8, 8)),
-    "gan_shuffled": partial(makers.ShuffledGenerator, (8, 8, 8, 8)),
+    "gan_transposed": partial(generators.TransposedGenerator, 16),
+    "gan_nearest": partial(generators.ResidualGenerator, (8, 8, 8, 8)),
+    "gan_style": partial(generators.StyleGenerator, (8, 8, 8, 8)),
+    "gan_shuffled": partial(generators.ShuffledGenerator, (8, 8, 8, 8)),
     "denoiser": partial(makers.Denoiser, (8, 8, 8), blocks=1),
 }
 CRITICS = [partial(PlainCritic, 4), partial(ResidualCritic, (4, 4, 4))]
@@ -129,7 +129,7 @@ def test_a_generator_learns_the_colour_of_pictures(critic, loss, penalty):
     """Of pictures all of one colour, from grey: nothing else is to be learnt, so that few steps show it."""
     colour = torch.tensor([230, 60, 128], dtype=torch.uint8)[:, None, None].expand(8, 3, 32, 32)
     torch.manual_seed(0)
-    network = makers.TransposedGenerator(16)
+    network = generators.TransposedGenerator(16)
     contest = Contest(
         partial(critic, spectral=penalty == "none"), loss, penalty, 1.0, (5e-3,) * 2, disguised=False, decay=0.95
     )
@@ -178,16 +178,17 @@ def test_a_disguise_moves_hides_and_passes_the_gradient():
 
 def test_an_average_lies_between_first_and_last():
     network = nn.BatchNorm1d(2)
-    average = Average(network, 0.5)
+    average = teaching._average(network, 0.5)
+    average.update_parameters(network)
     with torch.no_grad():
         network.weight.fill_(3)
-        network.running_mean.fill_(8)
-    average.update()  # one tenth is kept at first
-    torch.testing.assert_close(average.network.weight, torch.full((2,), 2.8))
-    torch.testing.assert_close(average.network.running_mean, torch.full((2,), 7.2))
+        network.running_mean.fill_(11)
+    average.update_parameters(network)  # two elevenths are kept at first
+    torch.testing.assert_close(average.module.weight, torch.full((2,), 3 - 2 * 2 / 11))
+    torch.testing.assert_close(average.module.running_mean, torch.full((2,), 9.0))
     for _ in range(60):
-        average.update()
-    torch.testing.assert_close(average.network.weight, torch.full((2,), 3.0))
+        average.update_parameters(network)
+    torch.testing.assert_close(average.module.weight, torch.full((2,), 3.0))
 
 
 def test_the_rate_rises_stays_and_falls():
