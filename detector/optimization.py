@@ -37,13 +37,22 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalise(matrix: torch.Tensor, steps: int = 5) -> torch.Tensor:
-    """The matrix with all its singular values brought near 1, by Newton and Schulz's iteration."""
+    """The matrix with all its singular values brought near 1, by Newton and Schulz's iteration.
+
+    Each of its steps multiplies by a polynomial of the matrix times its transpose, so that it is enough to follow that
+    square, the short way, and to multiply once in the end.
+    """
     a, b, c = NEWTON_SCHULZ
     wide = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
     wide = wide / wide.norm().clamp(min=1e-7)
+    gram = wide @ wide.T
+    product = torch.eye(len(wide), device=wide.device)
     for _ in range(steps):
-        gram = wide @ wide.T
-        wide = torch.addmm(wide, torch.addmm(gram, gram, gram, beta=b, alpha=c), wide, beta=a)
+        step = torch.addmm(gram, gram, gram, beta=b, alpha=c)  # b gram + c gram^2 ...
+        step.diagonal().add_(a)  # ... + a
+        product = step @ product
+        gram = step @ gram @ step
+    wide = product @ wide
     return wide.T if matrix.shape[0] > matrix.shape[1] else wide
 
 

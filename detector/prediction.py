@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from detector.memory import keep_freed_memory
 from detector.models import Detector
 from detector.preprocessing import to_unit
 from detector.progress import progress
@@ -47,6 +48,7 @@ def _apply(
     model: nn.Module, function: Callable[[torch.Tensor], torch.Tensor], pixels: torch.Tensor, batch_size: int
 ) -> torch.Tensor:
     """A function of the model's on each batch of pictures, in evaluation mode: float32 (N,) or (N, ...)."""
+    keep_freed_memory()
     training, device = model.training, next(model.parameters()).device
     model.eval()
     batches = pixels.split(batch_size) if len(pixels) else ()

@@ -5,7 +5,6 @@ never interpolates: resampling would wipe out the fine texture that tells a gene
 """
 
 import torch
-import torch.nn.functional as F
 
 
 def to_unit(pixels: torch.Tensor) -> torch.Tensor:
@@ -24,13 +23,17 @@ def augment(pixels: torch.Tensor, rng: torch.Generator, *, shift: int = 2) -> to
     batch, device = len(pixels), pixels.device
     flip = torch.rand(batch, generator=rng, device=device) < 0.5
     offset = torch.randint(2 * shift + 1, (2, batch, 1), generator=rng, device=device)
-    rows = offset[0] + torch.arange(32, device=device)  # (B, 32)
-    columns = offset[1] + torch.arange(32, device=device)
+    rows = _reflected(offset[0] - shift + torch.arange(32, device=device))  # (B, 32)
+    columns = _reflected(offset[1] - shift + torch.arange(32, device=device))
     columns = torch.where(flip[:, None], columns.flip(1), columns)
-    padded = F.pad(to_unit(pixels), (shift,) * 4, mode="reflect")  # (B, 3, 32 + 2 shift, 32 + 2 shift)
     index = torch.arange(batch, device=device)[:, None, None]
-    moved = padded.permute(0, 2, 3, 1)[index, rows[:, :, None], columns[:, None, :]]  # (B, 32, 32, 3)
-    return moved.permute(0, 3, 1, 2)
+    moved = pixels.permute(0, 2, 3, 1)[index, rows[:, :, None], columns[:, None, :]]  # (B, 32, 32, 3)
+    return to_unit(moved.permute(0, 3, 1, 2))
+
+
+def _reflected(places: torch.Tensor) -> torch.Tensor:
+    """Places beyond the edges, 0 and 31, mirrored there."""
+    return 31 - (31 - places.abs()).abs()
 
 
 def cut_mix(batch: torch.Tensor, rng: torch.Generator, share: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -29,6 +29,7 @@ from tqdm import tqdm
 from detector.checkpoints import CHECKPOINTS, Run, load_checkpoint, save_checkpoint
 from detector.corruptions import corrupt_some
 from detector.data import Images
+from detector.memory import keep_freed_memory
 from detector.models import Detector, TwoTargets
 from detector.optimization import ema, make_optimizers
 from detector.prediction import predict
@@ -122,6 +123,7 @@ def train(
 
     Raises InputError if the images do not fill one batch, or a checkpoint is not whole.
     """
+    keep_freed_memory()
     train_set = _draw(train_set, recipe)
     steps = len(train_set) // recipe.batch_size
     if steps == 0:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from detector.models import CNN, TwoTargets
-from detector.optimization import Muon, ema, make_optimizers
+from detector.optimization import NEWTON_SCHULZ, Muon, ema, make_optimizers, orthogonalise
 
 
 def kernel(outputs: int, inputs: int, side: int) -> nn.Parameter:
@@ -35,6 +35,17 @@ def test_a_step_is_nearly_orthogonal(shape):
     assert gradient.max() / gradient.min() > 10
     assert update.max() / update.min() < 3
     assert update.mean() == pytest.approx(0.01 * 0.2 * max(shape[0], one[0].numel()) ** 0.5, rel=0.25)
+
+
+@pytest.mark.parametrize("shape", [(8, 40), (40, 8), (16, 16)])
+def test_orthogonalising_is_newton_and_schulz_in_float64(shape):
+    """As Jordan et al. 2024 write it: x becomes a x + b (x x') x + c (x x')^2 x, five times."""
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    x, (a, b, c) = matrix.double() / matrix.double().norm(), NEWTON_SCHULZ
+    for _ in range(5):
+        square = x @ x.T
+        x = a * x + b * square @ x + c * square @ square @ x
+    assert torch.allclose(orthogonalise(matrix).double(), x, atol=1e-3)  # the smallest singular values are rounded
 
 
 def test_steps_are_those_of_torchs_own_which_rounds_more():

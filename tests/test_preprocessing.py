@@ -31,6 +31,15 @@ def test_augment_moves_whole_pixels():
         assert sum(found) == 1
 
 
+def test_beyond_the_edges_a_picture_is_mirrored():
+    """As torch's own padding does it: a move is a part of the picture so padded."""
+    pixels = pictures(16)
+    padded = torch.nn.functional.pad(to_unit(pixels), (3,) * 4, mode="reflect")
+    for view, wide in zip(augment(pixels, rng(), shift=3), padded, strict=True):
+        parts = [wide[:, top : top + 32, left : left + 32] for top in range(7) for left in range(7)]
+        assert sum(torch.equal(view, part) or torch.equal(view, part.flip(2)) for part in parts) == 1
+
+
 def test_augment_varies_over_pictures_and_seeds_alone():
     pixels = pictures(1).expand(200, -1, -1, -1)
     views = augment(pixels, rng(0))
