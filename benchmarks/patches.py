@@ -1,65 +1,66 @@
-"""A picture larger than 32 pixels: whole and scaled down, or its patches as they are? `python -m benchmarks.patches`.
+"""A picture larger than 32 pixels: scaled down as a whole, or its parts too? `python -m benchmarks.patches`.
 
-The photographs and fakes of `data/sources/` that are kept for validation, as large as they are there, judged by the
-shipped `wild`: once whole, as the demo does it, and once by the mean logit over a grid of 32×32 patches at native size.
-A row a way and source in patches.csv: the share called FAKE at threshold 1/2, and for fakes the AUC against the
-photographs by the same way.
+The photographs and fakes of `data/sources/` that are kept for validation, judged by each shipped model: whole, by the
+mean logit of their parts, and by both as `verdicts.predict_views` joins them. All come to 64 pixels for their parts, so
+that both classes have as many, at the same scale. A row a model, way and source in patches.csv: the share called FAKE
+at threshold 1/2; for fakes the AUC against the photographs by the same way; and, of the two ways that give a verdict,
+how often the rule gives one and how many of these are right.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 import torch
-from PIL import Image
-from torchvision.transforms.v2 import functional as TF
 
-from detector.decoding import jpeg_round_trip
+from detector.cifake import CLASSES
 from detector.evaluation import evaluate_source
-from detector.models import MODELS_DIR, Detector, load_model
-from detector.pictures import to_cifake, to_rgb
+from detector.metrics import verdict_rates
+from detector.models import Detector, shipped_models
+from detector.pictures import PARTS_OF, to_views
 from detector.prediction import predict_logits, probabilities
-from detector.sources import SIDE, SOURCES_DIR, split_files
+from detector.sources import SOURCES_DIR, split_files
 from detector.unseen import list_sources, open_named
+from detector.verdicts import judge_all, probs_of
 
 TABLE = Path(__file__).with_name("patches.csv")
+WHOLE, PARTS, BOTH = "whole", "parts", "whole and parts"
 
 
-def patches(image: Image.Image) -> torch.Tensor:
-    """Its 32×32 patches side by side, from the upper left, in CIFAKE's form: uint8 (N, 3, 32, 32)."""
-    image = to_rgb(image)
-    corners = [
-        (left, top)
-        for top in range(0, image.height - SIDE + 1, SIDE)
-        for left in range(0, image.width - SIDE + 1, SIDE)
-    ]
-    cut = [jpeg_round_trip(image.crop((left, top, left + SIDE, top + SIDE))) for left, top in corners]
-    return torch.stack([TF.pil_to_tensor(patch) for patch in cut])
+def judged(model: Detector, views: torch.Tensor) -> tuple[dict[str, torch.Tensor], dict[str, pd.DataFrame]]:
+    """P(FAKE) (N,) by way, and the verdicts by way, of pictures by their views, uint8 (N, V, 3, 32, 32)."""
+    count, each = views.shape[:2]
+    verdicts = {WHOLE: judge_all(model, views[:, 0]), BOTH: judge_all(model, views.flatten(0, 1), [each] * count)}
+    parts = predict_logits(model, views[:, 1:].flatten(0, 1)).view(count, each - 1).mean(1)
+    probs = {way: probs_of(table) for way, table in verdicts.items()}
+    return {WHOLE: probs[WHOLE], PARTS: probabilities(parts), BOTH: probs[BOTH]}, verdicts
 
 
-def logits_of(model: Detector, images: list[Image.Image]) -> dict[str, torch.Tensor]:
-    """By way, (N,) each."""
-    whole = predict_logits(model, torch.stack([to_cifake(image) for image in images]))
-    parts = [patches(image) for image in images]
-    by_patch = predict_logits(model, torch.cat(parts)).split([len(part) for part in parts])
-    pooled = torch.stack([some.mean() for some in by_patch])
-    return {"whole": whole, "patches": pooled, "mean of both": (whole + pooled) / 2}
+def figures(model: Detector, sources: Mapping[str, torch.Tensor]) -> pd.DataFrame:
+    """A model's rows, on sources by name ('REAL/<source>') and their pictures' views."""
+    found = {name: judged(model, views) for name, views in sources.items()}
+    rows = []
+    for way in (WHOLE, PARTS, BOTH):
+        real = torch.cat([probs[way] for name, (probs, _) in found.items() if name.startswith("REAL")])
+        for name, (probs, verdicts) in found.items():
+            label = CLASSES.index(name.split("/")[0])
+            tables = [evaluate_source(probs[way], label, real)]
+            if way in verdicts:
+                tables.append(verdict_rates(verdicts[way], torch.full((len(probs[way]),), label)))
+            rows.append(pd.concat(tables).reset_index().assign(source=name, way=way))
+    return pd.concat(rows)
 
 
 def main() -> None:
     """Judge, write the table, and print it."""
-    model, found = load_model(MODELS_DIR / "wild.safetensors"), {}
+    sources = {}
     for name, paths in list_sources(SOURCES_DIR).items():
-        found[name] = logits_of(model, [open_named(path) for path in split_files(paths)["validation"]])
-    rows = []
-    for way in next(iter(found.values())):
-        real = torch.cat([logits[way] for name, logits in found.items() if name.startswith("REAL")])
-        for name, logits in found.items():
-            label = int(name.startswith("FAKE"))
-            figures = evaluate_source(probabilities(logits[way]), label, probabilities(real))
-            rows.append(figures.reset_index().assign(source=name, way=way))
-    table = pd.concat(rows)
+        images = [open_named(path) for path in split_files(paths)["validation"]]
+        sources[name] = torch.stack([to_views(image) for image in images if min(image.size) >= PARTS_OF])
+    table = pd.concat([figures(model, sources).assign(model=name) for name, model in shipped_models().items()])
     table.to_csv(TABLE, index=False, float_format="%.6f")
-    print(table.pivot(index="way", columns=["source", "metric"], values="value").round(4).to_string())
+    shown = table.pivot(index=["model", "way"], columns=["source", "metric"], values="value")
+    print(shown.round(4).to_string())
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional as TF
 
-SIDE = 32
+from detector.pictures import SIDE
+
 GROUP = 16  # pictures of a batch that are corrupted alike
 
 

@@ -23,9 +23,9 @@ from detector import figures
 from detector.card import limits_of
 from detector.cifake import CLASSES
 from detector.explanation import band_evidence, integrated_gradients
-from detector.explanation_figures import band_bars, figure_image, map_over
+from detector.explanation_figures import band_bars, figure_image, map_over, parts_over
 from detector.models import DEFAULT_MODEL, Detector
-from detector.pictures import MAX_BYTES, open_file, to_cifake, to_rgb
+from detector.pictures import MAX_BYTES, PARTS_OF, centre_square, open_file, to_cifake, to_rgb, to_views
 from detector.prediction import predict
 from detector.progress import InputError, notebook_kernel, someone_watches
 from detector.verdicts import judge, judge_files, write_verdicts
@@ -34,7 +34,8 @@ MOST = 500  # pictures at once
 ABOUT = """
 # Real, or made by an AI?
 
-Drop a picture. Its centre square is brought to 32×32 pixels, the only size that these models know, and judged.
+Drop a picture. Its centre square is brought to 32×32 pixels, the only size that these models know, and judged; where it
+has 64 pixels or more, so are nine parts of it at twice the detail, which count as much as the whole.
 **A verdict is no proof.**
 """
 LIMITS = """
@@ -80,7 +81,7 @@ def verdict_picture(model: Detector, image: Image.Image) -> Figure:
     """The verdict as the demo gives it, as a figure."""
     given = torch.from_numpy(np.array(to_rgb(image))).permute(2, 0, 1)
     verdict = judge(model, image)
-    return figures.verdict(given, verdict["seen"], verdict)
+    return figures.verdict(given, verdict["views"][0], verdict)
 
 
 def verdict_html(model: Detector, verdict: Mapping) -> str:
@@ -100,7 +101,10 @@ def _status(title: str, below: str = "") -> str:
 
 
 def explain(model: Detector, pixels: torch.Tensor) -> tuple[Image.Image, str, Image.Image, str]:
-    """What a verdict on uint8 pixels (3, 32, 32) rests on: a map and bands of frequencies, each with a reading."""
+    """What a verdict on uint8 pixels (3, 32, 32) rests on: a map and bands of frequencies, each with a reading.
+
+    Of a picture that has parts as well these are of the whole.
+    """
     (map_,) = integrated_gradients(model, pixels[None])
     evidence = band_evidence(model, pixels[None]).iloc[0]
     side = CLASSES[int(predict(model, pixels[None])[0] >= 0.5)]  # the likelier one, also where there is no verdict
@@ -114,6 +118,21 @@ def explain(model: Detector, pixels: torch.Tensor) -> tuple[Image.Image, str, Im
         f"**Where it comes from.** Red speaks for {side}, blue against it; {most}.",
         figure_image(band_bars(evidence)),
         f"**In which detail.** The bars tell what {side} loses without a band; {rests}.",
+    )
+
+
+def explain_parts(model: Detector, image: Image.Image) -> tuple[Image.Image | None, str]:
+    """Which parts of a picture look made, as a map with a reading; nothing where it is too small to have parts."""
+    parts = to_views(image)[1:]
+    if not len(parts):
+        return None, ""
+    probs = predict(model, parts).view(3, 3)
+    row, column = divmod(int(probs.argmax()), 3)
+    square = torch.from_numpy(np.array(centre_square(image, PARTS_OF))).permute(2, 0, 1)
+    return (
+        figure_image(parts_over(square, probs)),
+        "**Part by part.** Red parts look FAKE by themselves, blue ones REAL; the most FAKE is the "
+        f"{PLACES[row][column]}, with P(FAKE) {probs.max():.0%}, the least has {probs.min():.0%}.",
     )
 
 
@@ -160,6 +179,7 @@ def _pick(models: Mapping[str, Detector], name: str) -> Detector:
 
 def _one_picture(models: Mapping[str, Detector], choice: gr.Radio, examples: Sequence[Image.Image]) -> None:
     """The tab of one picture: the verdict first, what it rests on afterwards."""
+    nothing = (None, "") * 3  # in place of what it rests on, until that is there
 
     def answer(given: dict | None, name: str) -> tuple[str, dict | None, Image.Image | None]:
         """The verdict of a model on a picture: HTML, the two probabilities, the 32x32 view."""
@@ -170,15 +190,16 @@ def _one_picture(models: Mapping[str, Detector], choice: gr.Radio, examples: Seq
             verdict = judge(model, open_file(_uploaded(given)))
         except InputError as error:
             return _status(str(error)), None, None
-        seen = picture_of(verdict["seen"]).resize((256, 256), Image.Resampling.NEAREST)
+        seen = picture_of(verdict["views"][0]).resize((256, 256), Image.Resampling.NEAREST)
         return verdict_html(model, verdict), {"FAKE": verdict["prob"], "REAL": 1 - verdict["prob"]}, seen
 
-    def why(given: dict | None, name: str) -> tuple[Image.Image | None, str, Image.Image | None, str]:
-        """What the verdict of a model on a picture rests on: a map and bands of frequencies, each with a reading."""
+    def why(given: dict | None, name: str) -> tuple[Image.Image | str | None, ...]:
+        """What the verdict of a model rests on: a map, bands of frequencies and its parts, each with a reading."""
         try:
-            return explain(_pick(models, name), to_cifake(open_file(_uploaded(given))))
+            model, image = _pick(models, name), open_file(_uploaded(given))
         except InputError:  # told by the verdict already
-            return None, "", None, ""
+            return nothing
+        return *explain(model, to_cifake(image)), *explain_parts(model, image)
 
     with gr.Row():
         with gr.Column():
@@ -195,12 +216,13 @@ def _one_picture(models: Mapping[str, Detector], choice: gr.Radio, examples: Seq
             map_words, map_ = gr.Markdown(), _figure("Where the verdict comes from")
         with gr.Column():
             bands_words, bands = gr.Markdown(), _figure("In which detail it lies")
-    given, shown = [picture, choice], [map_, map_words, bands, bands_words]
+        with gr.Column():
+            parts_words, parts = gr.Markdown(), _figure("Its parts by themselves")
+    given, shown = [picture, choice], [map_, map_words, bands, bands_words, parts, parts_words]
     changes = [picture.change, choice.change]
     # The file as it came: Gradio would flatten 16 bits, and answer what is no picture with its own error
     judged = gr.on(changes, answer, given, [words, share, seen], api_name="predict", preprocess=False, **ONE_AT_A_TIME)
     judged.then(why, given, shown, api_name="explain", preprocess=False, trigger_mode="always_last", **ONE_AT_A_TIME)
-    nothing = (None, "", None, "")  # until the new one is there
     gr.on(changes, lambda: nothing, None, shown, queue=False, show_progress="hidden", api_visibility="private")
 
 

@@ -21,10 +21,10 @@ from sklearn.manifold import TSNE
 from torchvision.transforms.v2 import functional as TF
 
 from detector.models import CNN
+from detector.pictures import SIDE
 from detector.preprocessing import to_unit
 
 Maps = Callable[[CNN, torch.Tensor], torch.Tensor]  # uint8 (N, 3, 32, 32) to float (N, 32, 32)
-SIDE = 32
 PATCH, STRIDE = 6, 2  # of occlusion, in pixels
 STEPS = 16  # of the pixels in a deletion or insertion
 BANDS = np.arange(0, 17, 2) / SIDE  # edges, in cycles per pixel; what lies beyond a half is in the corners

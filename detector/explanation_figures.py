@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -14,12 +15,18 @@ from detector.cifake import CLASSES
 from detector.figures import COLORS, MODEL_COLORS, new_figure, show_picture
 
 
-def _draw_map(axes: Axes, picture: torch.Tensor, map_: torch.Tensor) -> None:
-    """A map (32, 32) over the grey picture, scaled by its own largest value."""
-    largest = float(map_.abs().max()) or 1.0
+def _draw_map(axes: Axes, picture: torch.Tensor, map_: torch.Tensor, largest: float) -> None:
+    """A map of whatever size over all of the grey picture, its colours from -largest to largest."""
+    height, width = picture.shape[1:]
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
     axes.imshow(picture.permute(1, 2, 0).float().mean(2), cmap="gray")
-    axes.imshow(map_, cmap="RdBu_r", vmin=-largest, vmax=largest, alpha=0.65)
+    axes.imshow(map_, cmap="RdBu_r", vmin=-largest, vmax=largest, alpha=0.65, extent=extent, interpolation="nearest")
     axes.set_axis_off()
+
+
+def _largest(map_: torch.Tensor) -> float:
+    """By which a map is scaled: its own largest value."""
+    return float(map_.abs().max()) or 1.0
 
 
 def map_grid(pixels: torch.Tensor, maps: torch.Tensor, captions: Sequence[str], *, title: str) -> Figure:
@@ -27,7 +34,7 @@ def map_grid(pixels: torch.Tensor, maps: torch.Tensor, captions: Sequence[str], 
     figure, axes = new_figure(title, 2, len(pixels), (1.3 * len(pixels), 3.2))
     for (top, bottom), picture, map_, caption in zip(axes.T, pixels, maps, captions, strict=True):
         show_picture(top, picture, caption)
-        _draw_map(bottom, picture, map_)
+        _draw_map(bottom, picture, map_, _largest(map_))
     return figure
 
 
@@ -41,7 +48,18 @@ def figure_image(figure: Figure) -> Image.Image:
 def map_over(picture: torch.Tensor, map_: torch.Tensor) -> Figure:
     """One map (32, 32) over its picture, uint8 (3, 32, 32)."""
     figure, axes = new_figure("", size=(3.2, 3.2), of_record=True)
-    _draw_map(axes[0, 0], picture, map_)
+    _draw_map(axes[0, 0], picture, map_, _largest(map_))
+    return figure
+
+
+def parts_over(picture: torch.Tensor, probs: torch.Tensor) -> Figure:
+    """P(FAKE) of a picture's parts (3, 3) over it, uint8 (3, 64, 64): blue from 0, red to 1, the mean where two meet.
+
+    The parts are those of `pictures.to_views`.
+    """
+    figure, axes = new_figure("", size=(3.2, 3.2), of_record=True)
+    quarters = F.avg_pool2d(probs[None, None], 2, stride=1, padding=1, count_include_pad=False)[0, 0]  # (4, 4)
+    _draw_map(axes[0, 0], picture, quarters - 0.5, 0.5)
     return figure
 
 

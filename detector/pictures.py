@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
+from torchvision.transforms.v2 import functional as TF
 
 from detector.decoding import jpeg_round_trip
 from detector.progress import InputError
 
 MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 50_000_000
+SIDE = 32  # of what the models see
+PARTS_OF, STEP = 64, 16  # the parts of a larger picture: squares of it at this side, this far from one another
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
 
@@ -73,13 +76,27 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
-def to_cifake(image: Image.Image) -> torch.Tensor:
-    """Any picture brought to CIFAKE's form: uint8 (3, 32, 32).
+def centre_square(image: Image.Image, side: int) -> Image.Image:
+    """The RGB centre square of any picture, averaged down to `side` (box filter); enlarged bicubically if smaller."""
+    method = Image.Resampling.BOX if min(image.size) >= side else Image.Resampling.BICUBIC
+    return ImageOps.fit(to_rgb(image), (side, side), method)
 
-    Made RGB by `to_rgb`, its centre square averaged down to 32x32 (box filter; enlarged bicubically where it is
-    smaller), then through CIFAKE's JPEG settings.
+
+def to_cifake(image: Image.Image) -> torch.Tensor:
+    """Any picture brought to CIFAKE's form: its `centre_square`, through CIFAKE's JPEG settings: uint8 (3, 32, 32)."""
+    return TF.pil_to_tensor(jpeg_round_trip(centre_square(image, SIDE)))
+
+
+def to_views(image: Image.Image) -> torch.Tensor:
+    """Any picture as it is judged: whole, by `to_cifake`, then its parts, uint8 (V, 3, 32, 32).
+
+    A picture of 64 pixels or more has nine parts, row by row: squares of half its centre square's side, a quarter
+    apart, at twice the detail. A smaller one has none.
     """
     image = to_rgb(image)
-    method = Image.Resampling.BOX if min(image.size) >= 32 else Image.Resampling.BICUBIC
-    image = jpeg_round_trip(ImageOps.fit(image, (32, 32), method))
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+    views = [to_cifake(image)]
+    if min(image.size) >= PARTS_OF:
+        square, corners = centre_square(image, PARTS_OF), range(0, PARTS_OF - SIDE + 1, STEP)
+        parts = [square.crop((left, top, left + SIDE, top + SIDE)) for top in corners for left in corners]
+        views += [TF.pil_to_tensor(jpeg_round_trip(part)) for part in parts]
+    return torch.stack(views)

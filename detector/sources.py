@@ -16,7 +16,7 @@ from torchvision.transforms.v2 import functional as TF
 from detector.cifake import CLASSES, DATA_DIR
 from detector.data import Images
 from detector.decoding import jpeg_round_trip
-from detector.pictures import to_cifake, to_rgb
+from detector.pictures import SIDE, to_cifake, to_rgb
 from detector.progress import progress
 from detector.unseen import UNKNOWN_SUBJECT, list_sources, open_named
 
@@ -24,7 +24,6 @@ SOURCES_DIR = DATA_DIR / "sources"
 HELD_OUT = 0.1  # of each source's pictures for validation, and as many for calibration
 VIEWS_A_SOURCE, MOST_VIEWS = 36_000, 12  # about as many as CIFAKE has of a class; of one picture no more than these
 FILTERS = [Image.Resampling.BOX, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS]
-SIDE = 32
 
 
 def load_sources(folder: Path = SOURCES_DIR) -> dict[str, dict[str, Images]]:

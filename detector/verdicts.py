@@ -13,8 +13,8 @@ from PIL import Image
 from detector.cifake import CLASSES
 from detector.corruptions import corrupt
 from detector.models import Detector
-from detector.pictures import open_file, to_cifake
-from detector.prediction import predict, predict_distance
+from detector.pictures import open_file, to_views
+from detector.prediction import predict_distance, predict_logits, probabilities
 from detector.progress import InputError
 
 MILD = ("jpeg", "bicubic", "crop")  # what a verdict must survive, each at its mildest
@@ -22,22 +22,43 @@ UNSURE = "not sure"
 TOGETHER = 32  # pictures read and judged at a time
 
 
-def steady(model: Detector, pixels: torch.Tensor, probs: torch.Tensor) -> torch.Tensor:
-    """Whether P(FAKE) (N,) of uint8 pictures (N, 3, 32, 32) stays on its side of 1/2 under MILD changes: bool (N,)."""
-    sides = [predict(model, corrupt(pixels, name, 1)) >= 0.5 for name in MILD]
+def predict_views(model: Detector, views: torch.Tensor, counts: Sequence[int] | None = None) -> torch.Tensor:
+    """P(FAKE) of pictures by their views, uint8 (V, 3, 32, 32) to float32 (N,); one each, or `counts` of them.
+
+    Of the views of `to_views`: the logit is the mean of the whole's and of the parts' mean where there are parts.
+    """
+    logits = predict_logits(model, views)
+    if counts is not None:
+        logits = torch.stack(
+            [own[0] if len(own) == 1 else (own[0] + own[1:].mean()) / 2 for own in logits.split(counts)]
+        )
+    return probabilities(logits)
+
+
+def steady(
+    model: Detector, views: torch.Tensor, probs: torch.Tensor, counts: Sequence[int] | None = None
+) -> torch.Tensor:
+    """Whether P(FAKE) (N,) of pictures stays on its side of 1/2 where all their views undergo MILD changes: bool (N,).
+
+    `views` and `counts` as of `predict_views`.
+    """
+    sides = [predict_views(model, corrupt(views, name, 1), counts) >= 0.5 for name in MILD]
     return (torch.stack(sides) == (probs >= 0.5)).all(0)
 
 
-def judge_all(model: Detector, pixels: torch.Tensor) -> pd.DataFrame:
-    """The verdicts on uint8 pictures (N, 3, 32, 32), a row each.
+def judge_all(model: Detector, views: torch.Tensor, counts: Sequence[int] | None = None) -> pd.DataFrame:
+    """The verdicts on pictures by their views, uint8 (V, 3, 32, 32), a row each; `counts` as of `predict_views`.
 
-    Columns verdict (REAL, FAKE or 'not sure'), prob (P(FAKE)), distance, and the rule's confident, like, steady (bool).
+    Columns verdict (REAL, FAKE or 'not sure'), prob (P(FAKE)), distance (of the whole), and the rule's confident, like,
+    steady (bool).
     """
-    probs, distances = predict(model, pixels), predict_distance(model, pixels)
+    probs = predict_views(model, views, counts)
+    wholes = views if counts is None else torch.stack([own[0] for own in views.split(counts)])
+    distances = predict_distance(model, wholes)
     table = pd.DataFrame({"prob": probs, "distance": distances}).astype(np.float64)
     table["confident"] = (torch.maximum(probs, 1 - probs) > model.least_confidence).numpy()
     table["like"] = (distances <= model.largest_distance).numpy()
-    table["steady"] = steady(model, pixels, probs).numpy()
+    table["steady"] = steady(model, views, probs, counts).numpy()
     named = np.array(CLASSES)[(probs >= 0.5).long()]
     table.insert(0, "verdict", np.where(table[["confident", "like", "steady"]].all(axis=1), named, UNSURE))
     return table
@@ -59,30 +80,30 @@ def in_words(row: pd.Series) -> str:
 
 
 def judge(model: Detector, image: Image.Image) -> dict:
-    """The verdict on any picture: a row of `judge_all`, its words, and `seen`, the uint8 (3, 32, 32) it judged."""
-    seen = to_cifake(image)
-    row = judge_all(model, seen[None]).iloc[0]
-    return {**row, "words": in_words(row), "seen": seen}
+    """The verdict on any picture: a row of `judge_all`, its words, and `views`, what it judged, by `to_views`."""
+    views = to_views(image)
+    row = judge_all(model, views, [len(views)]).iloc[0]
+    return {**row, "words": in_words(row), "views": views}
 
 
 def judge_files(model: Detector, paths: Sequence[Path]) -> Iterator[dict]:
     """The verdicts on files, a few at a time: keys file, verdict, prob, words, or verdict 'error' and words alone."""
     for start in range(0, len(paths), TOGETHER):
         read = [(path, _read(path)) for path in paths[start : start + TOGETHER]]
-        seen = [pixels for _, pixels in read if isinstance(pixels, torch.Tensor)]
-        judged = iter(judge_all(model, torch.stack(seen)).iterrows() if seen else ())
-        for path, pixels in read:
-            if isinstance(pixels, str):
-                yield {"file": str(path), "verdict": "error", "prob": np.nan, "words": pixels}
+        seen = [views for _, views in read if isinstance(views, torch.Tensor)]
+        judged = iter(judge_all(model, torch.cat(seen), [len(views) for views in seen]).iterrows() if seen else ())
+        for path, views in read:
+            if isinstance(views, str):
+                yield {"file": str(path), "verdict": "error", "prob": np.nan, "words": views}
             else:
                 _, row = next(judged)
                 yield {"file": str(path), "verdict": row["verdict"], "prob": row["prob"], "words": in_words(row)}
 
 
 def _read(path: Path) -> torch.Tensor | str:
-    """A picture in CIFAKE's form, or why it could not be read."""
+    """A picture's views, or why it could not be read."""
     try:
-        return to_cifake(open_file(path))
+        return to_views(open_file(path))
     except InputError as error:
         return str(error)
 

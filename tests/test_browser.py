@@ -75,6 +75,7 @@ def test_one_picture_is_judged_and_explained_and_judged_by_another_model(page, p
     wait(page, lambda page: one(page, ".verdict", "REAL: almost certainly a photograph"))
     assert one(page, ".verdict").get_attribute("role") == "status"  # told by a screen reader
     wait(page, lambda page: one(page, ".prose", "Where it comes from"))
+    wait(page, lambda page: one(page, ".prose", "Part by part"))
     wait(page, lambda page: one(page, "label", "says fake")).click()
     wait(page, lambda page: one(page, ".verdict", "FAKE: almost certainly made by an AI"))
     assert not one(page, "body", "Error")

@@ -1,5 +1,8 @@
 """The demo as a client meets it, and the files that people drop on it."""
 
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
 import httpx
 import pandas as pd
 import pytest
@@ -37,10 +40,25 @@ def test_the_served_demo_answers_by_model(client, tmp_path):
 def test_the_served_demo_tells_what_a_verdict_rests_on(client, tmp_path):
     path = tmp_path / "picture.png"
     Image.effect_noise((64, 64), 50).save(path)
-    map_, where, bands, detail = client.predict(handle_file(path), "says fake", api_name="/explain")
-    assert "most comes from the" in where and "In which detail" in detail
-    for figure in (map_, bands):
+    map_, where, bands, detail, parts, by_part = client.predict(handle_file(path), "says fake", api_name="/explain")
+    assert "most comes from the" in where and "In which detail" in detail and "P(FAKE) 100%" in by_part
+    for figure in (map_, bands, parts):
         assert min(Image.open(figure).size) > 200
+
+
+def test_a_small_picture_has_no_parts(client, tmp_path):
+    path = tmp_path / "picture.png"
+    Image.effect_noise((63, 200), 50).save(path)
+    map_, *_, parts, by_part = client.predict(handle_file(path), "says fake", api_name="/explain")
+    assert map_
+    assert (parts, by_part) == (None, "")
+
+
+def test_the_part_that_looks_most_made_is_named(small_cnn, monkeypatch):
+    probs = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5, 0.97, 0.6, 0.05, 0.7])
+    monkeypatch.setattr(demo, "predict", lambda _model, parts: probs if len(parts) == 9 else None)
+    _, words = demo.explain_parts(small_cnn, Image.effect_noise((64, 64), 50))
+    assert "the most FAKE is the right, with P(FAKE) 97%, the least has 5%" in words
 
 
 def test_the_served_demo_judges_many(client, tmp_path):
@@ -83,6 +101,33 @@ def test_no_path_outside_is_read(client, tmp_path, function):
     told = httpx.get(f"{url}/{event}").text
     assert "FAKE" not in told
     assert "not there any more" in told or function == "explain"
+
+
+@pytest.mark.parametrize("function", ["predict", "explain", "predict_many"])
+@pytest.mark.parametrize("key", ["path", "url"])
+def test_no_address_is_fetched(client, function, key):
+    """What a program sends in place of an upload may be an address inside the network of whoever serves the demo."""
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        given = {
+            "path": "x.png",
+            key: f"http://127.0.0.1:{server.server_port}/x.png",
+            "meta": {"_type": "gradio.FileData"},
+        }
+        url = f"{client.src}gradio_api/call/{function}"
+        data = [[given] if function == "predict_many" else given, "says fake"]
+        event = httpx.post(url, json={"data": data}).json()["event_id"]
+        told = httpx.get(f"{url}/{event}").text
+        server.shutdown()
+    assert "FAKE" not in told
+    assert not asked
 
 
 def test_another_models_name_is_told(client, tmp_path):

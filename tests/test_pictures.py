@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 from detector import pictures
-from detector.pictures import open_file, open_picture, to_cifake
+from detector.decoding import jpeg_round_trip
+from detector.pictures import open_file, open_picture, to_cifake, to_views
 from detector.progress import InputError
 
 
@@ -56,6 +57,24 @@ def test_any_mode_comes_to_cifakes_form(mode):
     expected = 255 if mode == "1" else 200
     if mode != "1":  # dithered
         assert (pixels.float() - expected).abs().max() <= 3
+
+
+@pytest.mark.parametrize(("size", "views"), [((20, 90), 1), ((63, 200), 1), ((64, 64), 10), ((90, 300), 10)])
+def test_a_picture_is_judged_whole_and_from_64_pixels_on_in_nine_parts_too(size, views):
+    picture = Image.effect_noise(size, 80).convert("RGB")
+    found = to_views(picture)
+    assert found.shape == (views, 3, 32, 32)
+    assert torch.equal(found[0], to_cifake(picture))
+
+
+def test_parts_are_squares_of_the_centre_square_at_64_pixels():
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    enlarged = np.pad(noise.repeat(3, 0).repeat(3, 1), ((0, 0), (60, 60), (0, 0)))  # what lies beyond the square is cut
+    parts = iter(to_views(Image.fromarray(enlarged))[1:])
+    for top in (0, 16, 32):
+        for left in (0, 16, 32):
+            expected = jpeg_round_trip(Image.fromarray(noise[top : top + 32, left : left + 32]))
+            assert next(parts).permute(1, 2, 0).tolist() == np.array(expected).tolist()
 
 
 def test_transparent_is_white():

@@ -7,8 +7,19 @@ import torch
 from PIL import Image
 
 from detector.corruptions import CORRUPTIONS
+from detector.pictures import to_views
 from detector.prediction import predict, predict_distance, predict_logits
-from detector.verdicts import MILD, files_in, judge, judge_all, judge_files, probs_of, steady, write_verdicts
+from detector.verdicts import (
+    MILD,
+    files_in,
+    judge,
+    judge_all,
+    judge_files,
+    predict_views,
+    probs_of,
+    steady,
+    write_verdicts,
+)
 
 NOISE = Image.effect_noise((64, 64), 50)
 
@@ -18,7 +29,8 @@ def test_verdict_says_what_the_model_says(small_cnn):
     for bias in (-20.0, 20.0):
         small_cnn.head.bias.data.fill_(bias)
         verdict = judge(small_cnn, NOISE)
-        assert verdict["prob"] == float(predict(small_cnn, verdict["seen"][None])[0])
+        assert torch.equal(verdict["views"], to_views(NOISE))
+        assert verdict["prob"] == float(predict_views(small_cnn, verdict["views"], [10])[0])
         assert verdict["verdict"] == ("FAKE" if verdict["prob"] >= 0.5 else "REAL")
         names.add(verdict["verdict"])
     assert names == {"REAL", "FAKE"}
@@ -66,6 +78,38 @@ def test_many_are_judged_as_one(small_cnn, standin):
     assert alone["verdict"] == table.iloc[7]["verdict"]
     assert alone["prob"] == pytest.approx(table.iloc[7]["prob"], abs=1e-5)
     assert steady(small_cnn, standin.test.pixels[:40], probs_of(table)).tolist() == table["steady"].tolist()
+
+
+def test_a_pictures_parts_count_as_much_as_the_whole(small_cnn, standin):
+    """By hand, of a picture alone and one that has three parts."""
+    views = standin.test.pixels[:5]
+    logits = predict_logits(small_cnn, views)
+    expected = torch.sigmoid(torch.stack([logits[0], logits[1] / 2 + logits[2:].mean() / 2]))
+    assert torch.allclose(predict_views(small_cnn, views, [1, 4]), expected)
+    assert torch.allclose(predict_views(small_cnn, views), torch.sigmoid(logits))
+
+
+def test_pictures_with_and_without_parts_are_judged_together_as_alone(small_cnn, standin):
+    views, counts = standin.test.pixels[:60], [1, 10, 10, 1, 10, 10, 1, 10, 7]
+    together = judge_all(small_cnn, views, counts)
+    alone = pd.concat([judge_all(small_cnn, own, [len(own)]) for own in views.split(counts)], ignore_index=True)
+    pd.testing.assert_frame_equal(together, alone, atol=1e-5)
+    wholes = torch.stack([own[0] for own in views.split(counts)])
+    assert together["distance"].to_numpy() == pytest.approx(predict_distance(small_cnn, wholes).numpy(), abs=1e-5)
+
+
+def test_parts_too_must_stay_steady(small_cnn, standin):
+    """Where the whole stays on its side and its parts turn, so may the verdict."""
+    views = standin.test.pixels[:200]
+    small_cnn.head.bias.data -= predict_logits(small_cnn, views).median()
+    counts = [10] * 20
+    probs = predict_views(small_cnn, views, counts)
+    same = torch.ones(20, dtype=torch.bool)
+    for name in MILD:
+        changed = CORRUPTIONS[name].apply(views, CORRUPTIONS[name].severities[0])
+        same &= (predict_views(small_cnn, changed, counts) >= 0.5) == (probs >= 0.5)
+    assert steady(small_cnn, views, probs, counts).tolist() == same.tolist()
+    assert 0 < same.sum() < 20
 
 
 def test_a_bad_file_is_a_line_and_not_the_end(small_cnn, tmp_path):
