@@ -19,11 +19,13 @@ from detector.metrics import verdict_rates
 from detector.models import Detector, shipped_models
 from detector.pictures import PARTS_OF, to_views
 from detector.prediction import predict_logits, probabilities
+from detector.progress import InputError
 from detector.sources import SOURCES_DIR, split_files
 from detector.unseen import list_sources, open_named
 from detector.verdicts import judge_all, probs_of
 
 TABLE = Path(__file__).with_name("patches.csv")
+ENOUGH = 500  # of a source: where there are more, every second one or fewer
 WHOLE, PARTS, BOTH = "whole", "parts", "whole and parts"
 
 
@@ -55,8 +57,12 @@ def main() -> None:
     """Judge, write the table, and print it."""
     sources = {}
     for name, paths in list_sources(SOURCES_DIR).items():
-        images = [open_named(path) for path in split_files(paths)["validation"]]
-        sources[name] = torch.stack([to_views(image) for image in images if min(image.size) >= PARTS_OF])
+        kept = split_files(paths)["validation"]
+        images = [open_named(path) for path in kept[:: max(1, len(kept) // ENOUGH)]]
+        if views := [to_views(image) for image in images if min(image.size) >= PARTS_OF]:
+            sources[name] = torch.stack(views)
+    if {name.split("/")[0] for name in sources} != set(CLASSES):
+        raise InputError(f"{SOURCES_DIR} has no pictures of {PARTS_OF} pixels or more of both classes.")
     table = pd.concat([figures(model, sources).assign(model=name) for name, model in shipped_models().items()])
     table.to_csv(TABLE, index=False, float_format="%.6f")
     shown = table.pivot(index=["model", "way"], columns=["source", "metric"], values="value")

@@ -21,13 +21,10 @@ from PIL import Image
 
 from detector import figures
 from detector.card import limits_of
-from detector.cifake import CLASSES
-from detector.explanation import band_evidence, integrated_gradients
-from detector.explanation_figures import band_bars, figure_image, map_over, parts_over
 from detector.models import DEFAULT_MODEL, Detector
-from detector.pictures import MAX_BYTES, PARTS_OF, centre_square, open_file, to_cifake, to_rgb, to_views
-from detector.prediction import predict
+from detector.pictures import MAX_BYTES, open_file, to_rgb, to_views
 from detector.progress import InputError, notebook_kernel, someone_watches
+from detector.readings import explain, explain_parts
 from detector.verdicts import judge, judge_files, write_verdicts
 
 MOST = 500  # pictures at once
@@ -44,12 +41,13 @@ one generator, Stable Diffusion 1.4. `wild` alone learnt more: photographs of tw
 pictures by the same generator, and what nine small networks drew that were taught for it.
 
 **When they say 'not sure'.** Where the picture is unlike those that they know; where they are not confident, so that of
-their answers on pictures like CIFAKE's at most one in two hundred should be wrong; and where saving the picture as a
-JPEG, scaling it by a tenth or cutting off its edge turns the verdict.
+their answers on pictures like CIFAKE's, which have no parts, at most one in two hundred should be wrong; and where
+saving the picture as a JPEG, scaling it by a tenth or cutting off its edge turns the verdict.
 
 **What they cannot do.** On photographs of other sources, and on pictures by other generators, they are often wrong or
 not sure; pictures by generators that draw at this size mostly pass for photographs, with confidence. Below is how
-often. At 32×32 pixels most traces of a large picture's making are gone.
+often, by pictures without parts. At 32 pixels most traces of a large picture's making are gone; its nine parts, at
+twice the detail, keep a few more.
 
 **Where it stays.** Pictures are judged on this machine, kept for about an hour, and sent nowhere.
 """
@@ -61,15 +59,7 @@ CSS = """
 .verdict h2 { margin: 0 0 .3em 0 } .verdict ul { margin: .3em 0 0 1.2em; padding: 0 }
 @media (max-width: 640px) { .verdict h2 { font-size: 1.2em } }
 """
-PLACES = [["upper left", "upper middle", "upper right"], ["left", "middle", "right"],
-          ["lower left", "lower middle", "lower right"]]  # fmt: skip
-SCALES = [  # of detail, by the least upper edge of the band, in cycles per pixel
-    (3 / 8, "finest detail, that of single pixels"),
-    (1 / 4, "fine detail"),
-    (1 / 8, "middling detail"),
-    (0, "coarse shapes"),
-]
-VIEW = "What the model sees: 32×32 pixels"
+VIEW = "The whole as the model sees it: 32×32 pixels"
 
 
 def picture_of(pixels: torch.Tensor) -> Image.Image:
@@ -98,42 +88,6 @@ def verdict_html(model: Detector, verdict: Mapping) -> str:
 
 def _status(title: str, below: str = "") -> str:
     return f'<div class="verdict" role="status" aria-live="polite"><h2>{html.escape(title)}</h2>{below}</div>'
-
-
-def explain(model: Detector, pixels: torch.Tensor) -> tuple[Image.Image, str, Image.Image, str]:
-    """What a verdict on uint8 pixels (3, 32, 32) rests on: a map and bands of frequencies, each with a reading.
-
-    Of a picture that has parts as well these are of the whole.
-    """
-    (map_,) = integrated_gradients(model, pixels[None])
-    evidence = band_evidence(model, pixels[None]).iloc[0]
-    side = CLASSES[int(predict(model, pixels[None])[0] >= 0.5)]  # the likelier one, also where there is no verdict
-    parts = torch.nn.functional.adaptive_avg_pool2d(map_[None].clamp(min=0), 3)[0]
-    row, column = divmod(int(parts.argmax()), 3)
-    most = f"most comes from the {PLACES[row][column]}" if parts.max() > 0 else "no place by itself speaks for it"
-    scale = next(words for least, words in SCALES if evidence.idxmax() > least)
-    rests = f"most rests on the {scale}" if evidence.max() > 0 else "no band by itself speaks for it"
-    return (
-        figure_image(map_over(pixels, map_)),
-        f"**Where it comes from.** Red speaks for {side}, blue against it; {most}.",
-        figure_image(band_bars(evidence)),
-        f"**In which detail.** The bars tell what {side} loses without a band; {rests}.",
-    )
-
-
-def explain_parts(model: Detector, image: Image.Image) -> tuple[Image.Image | None, str]:
-    """Which parts of a picture look made, as a map with a reading; nothing where it is too small to have parts."""
-    parts = to_views(image)[1:]
-    if not len(parts):
-        return None, ""
-    probs = predict(model, parts).view(3, 3)
-    row, column = divmod(int(probs.argmax()), 3)
-    square = torch.from_numpy(np.array(centre_square(image, PARTS_OF))).permute(2, 0, 1)
-    return (
-        figure_image(parts_over(square, probs)),
-        "**Part by part.** Red parts look FAKE by themselves, blue ones REAL; the most FAKE is the "
-        f"{PLACES[row][column]}, with P(FAKE) {probs.max():.0%}, the least has {probs.min():.0%}.",
-    )
 
 
 def _uploaded(given: dict | None) -> Path:
@@ -199,7 +153,8 @@ def _one_picture(models: Mapping[str, Detector], choice: gr.Radio, examples: Seq
             model, image = _pick(models, name), open_file(_uploaded(given))
         except InputError:  # told by the verdict already
             return nothing
-        return *explain(model, to_cifake(image)), *explain_parts(model, image)
+        views = to_views(image)
+        return *explain(model, views), *explain_parts(model, views[1:], image)
 
     with gr.Row():
         with gr.Column():

@@ -53,7 +53,7 @@ def map_over(picture: torch.Tensor, map_: torch.Tensor) -> Figure:
 
 
 def parts_over(picture: torch.Tensor, probs: torch.Tensor) -> Figure:
-    """P(FAKE) of a picture's parts (3, 3) over it, uint8 (3, 64, 64): blue from 0, red to 1, the mean where two meet.
+    """P(FAKE) of a picture's parts (3, 3) over it, uint8 (3, 64, 64): blue from 0, red to 1, means in the overlaps.
 
     The parts are those of `pictures.to_views`.
     """

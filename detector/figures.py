@@ -179,7 +179,7 @@ def verdict(picture: torch.Tensor, seen: torch.Tensor, verdict: Mapping[str, flo
     """
     figure, axes = new_figure(f"{verdict['verdict']}: {verdict['words']}", 1, 3, (9, 3))
     show_picture(axes[0, 0], picture, "your picture")
-    show_picture(axes[0, 1], seen, "what the model sees, 32×32")
+    show_picture(axes[0, 1], seen, "the whole, as the model sees it")
     scale = axes[0, 2]
     scale.barh([0], [verdict["prob"]], color=COLORS["FAKE"], height=0.4)
     scale.barh([0], [1 - verdict["prob"]], left=[verdict["prob"]], color=COLORS["REAL"], height=0.4)

@@ -12,7 +12,7 @@ LARGEST = 2**31 - 1  # an int's
 def keep_freed_memory() -> None:
     """Do not hand memory back to the system, so that large tensors need not be mapped, page by page, in every step.
 
-    Once a process, and only with glibc (Linux); training was measured to run a fifth to a quarter faster for it.
+    Once a process, and only with glibc (Linux); training was measured to run a sixth faster for it.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)

@@ -40,13 +40,13 @@ def orthogonalise(matrix: torch.Tensor, steps: int = 5) -> torch.Tensor:
     """The matrix with all its singular values brought near 1, by Newton and Schulz's iteration.
 
     Each of its steps multiplies by a polynomial of the matrix times its transpose, so that it is enough to follow that
-    square, the short way, and to multiply once in the end.
+    square, the short way, and to multiply once in the end. In full float32: coarser rounding would grow with the steps.
     """
     a, b, c = NEWTON_SCHULZ
     wide = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
     wide = wide / wide.norm().clamp(min=1e-7)
     gram = wide @ wide.T
-    product = torch.eye(len(wide), device=wide.device)
+    product = torch.eye(len(wide), dtype=wide.dtype, device=wide.device)
     for _ in range(steps):
         step = torch.addmm(gram, gram, gram, beta=b, alpha=c)  # b gram + c gram^2 ...
         step.diagonal().add_(a)  # ... + a

@@ -84,14 +84,14 @@ def centre_square(image: Image.Image, side: int) -> Image.Image:
 
 def to_cifake(image: Image.Image) -> torch.Tensor:
     """Any picture brought to CIFAKE's form: its `centre_square`, through CIFAKE's JPEG settings: uint8 (3, 32, 32)."""
-    return TF.pil_to_tensor(jpeg_round_trip(centre_square(image, SIDE)))
+    return TF.pil_to_tensor(jpeg_round_trip(centre_square(image, SIDE))).contiguous()
 
 
 def to_views(image: Image.Image) -> torch.Tensor:
     """Any picture as it is judged: whole, by `to_cifake`, then its parts, uint8 (V, 3, 32, 32).
 
-    A picture of 64 pixels or more has nine parts, row by row: squares of half its centre square's side, a quarter
-    apart, at twice the detail. A smaller one has none.
+    A picture whose shorter side has 64 pixels or more has nine parts, row by row: squares of half its centre square's
+    side, a quarter apart, at twice the detail. A smaller one has none.
     """
     image = to_rgb(image)
     views = [to_cifake(image)]

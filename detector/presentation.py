@@ -44,7 +44,7 @@ SHIPPED = {
     "small": "its small sibling",
     "robust": "from scratch, with changed pictures",
     "wild": "`robust`, trained on with several sources",
-    "transfer": "EfficientNet-Lite0 from ImageNet",
+    "transfer": "EfficientNet-Lite2 from ImageNet",
 }
 MARKS = ("<!-- records: written by `python -m detector evaluate` -->", "<!-- end of records -->")
 

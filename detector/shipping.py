@@ -1,4 +1,4 @@
-"""The networks that ship, each with fresh weights, its recipe and its data, and how their files are made."""
+"""The networks that ship, each with its first weights, recipe and data, and how their files are made."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from detector.budgets import BUDGETS
+from detector.budgets import BUDGETS, FINE_TUNING
 from detector.calibration import calibrate, lean
 from detector.corruptions import corrupt_some
 from detector.data import Dataset, Images, concatenate
-from detector.models import CNN, MODELS_DIR, Detector, Transfer, load_model, save_model
+from detector.models import CNN, MODELS_DIR, Detector, load_model, save_model
 from detector.training import Recipe, train
 from detector.wild import several_sources
 
@@ -22,15 +22,17 @@ class Training:
     """How a shipped model is made.
 
     Attributes:
-        network: with its first weights.
+        network: with its first weights; made of the network at `start` where there is one.
         recipe: how it is trained.
         learns_from: CIFAKE's dataset to the one that it is trained and chosen on.
+        start: the file in models/ of another run's network, which this one goes on from.
         false_fake: at most this share of the photographs among `learns_from`'s calibration pictures is called FAKE.
     """
 
-    network: Callable[[], Detector]
+    network: Callable[..., Detector]
     recipe: Recipe
     learns_from: Callable[[Dataset], Dataset] = lambda data: data
+    start: str | None = None
     false_fake: float | None = None
 
 
@@ -38,12 +40,15 @@ FULL = BUDGETS["full"]
 LONG = replace(FULL.cnn, epochs=34, cut_mix=0.5, seed=1)
 ROBUST = replace(LONG, epochs=23, corrupted=0.6, seed=0)
 WILD = replace(FULL.cnn, epochs=3, learning_rate=8e-3, corrupted=0.3, cut_mix=0.5)
+TRANSFER = replace(
+    FINE_TUNING, epochs=2, rounds=2, learning_rate=5e-4, block_rate=0.8, subjects=0.3, ema=0.999, cut_mix=0.25
+)
 TRAININGS = {
     "cnn": Training(lambda: CNN(**FULL.network), LONG),
     "small": Training(lambda: CNN(widths=(48, 64, 64), mirror=True), Recipe(epochs=8, seed=1)),
     "robust": Training(lambda: CNN(**FULL.network), ROBUST),
-    "transfer": Training(lambda: Transfer(pretrained=True), FULL.transfer),
-    "wild": Training(lambda: load_model(MODELS_DIR / "robust.safetensors"), WILD, several_sources, false_fake=0.03),
+    "transfer": Training(lambda earlier: earlier, TRANSFER, start="seeds/lite2-128"),
+    "wild": Training(lambda earlier: earlier, WILD, several_sources, start="robust", false_fake=0.03),
 }
 
 
@@ -56,8 +61,12 @@ def train_shipped(name: str, data: Dataset, path: Path, *, seed: int | None = No
     mixture = training.learns_from(data)
     recipe = training.recipe if seed is None else replace(training.recipe, seed=seed)
     torch.manual_seed(recipe.seed)
-    model, history = train(training.network(), mixture.train, _chooses(mixture.validation, recipe), recipe, name=name)
-    made = {"recipe": asdict(recipe), "data": f"{mixture.name}, {len(mixture.train):,} images"}
+    earlier, after = [], ""
+    if training.start is not None:
+        earlier, after = [load_model(MODELS_DIR / f"{training.start}.safetensors")], f", after {training.start}"
+    network = training.network(*earlier)
+    model, history = train(network, mixture.train, _chooses(mixture.validation, recipe), recipe, name=name)
+    made = {"recipe": asdict(recipe), "data": f"{mixture.name}, {len(mixture.train):,} images{after}"}
     finish(name, model, mixture, data, path, made)
     return history
 

@@ -1,19 +1,18 @@
 """The demo as a client meets it, and the files that people drop on it."""
 
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
-
 import httpx
 import pandas as pd
 import pytest
 import torch
+from gradio import processing_utils
 from gradio_client import Client, handle_file
 from PIL import Image
 
-from detector import demo
+from detector import demo, readings
 from detector.demo import build_demo
 from detector.explanation import one_view
 from detector.models import CNN, DEFAULT_MODEL
+from detector.pictures import to_views
 from detector.prediction import predict, predict_logits
 
 
@@ -56,8 +55,9 @@ def test_a_small_picture_has_no_parts(client, tmp_path):
 
 def test_the_part_that_looks_most_made_is_named(small_cnn, monkeypatch):
     probs = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5, 0.97, 0.6, 0.05, 0.7])
-    monkeypatch.setattr(demo, "predict", lambda _model, parts: probs if len(parts) == 9 else None)
-    _, words = demo.explain_parts(small_cnn, Image.effect_noise((64, 64), 50))
+    monkeypatch.setattr(readings, "predict", lambda _model, parts: probs if len(parts) == 9 else None)
+    picture = Image.effect_noise((64, 64), 50)
+    _, words = readings.explain_parts(small_cnn, to_views(picture)[1:], picture)
     assert "the most FAKE is the right, with P(FAKE) 97%, the least has 5%" in words
 
 
@@ -105,27 +105,20 @@ def test_no_path_outside_is_read(client, tmp_path, function):
 
 @pytest.mark.parametrize("function", ["predict", "explain", "predict_many"])
 @pytest.mark.parametrize("key", ["path", "url"])
-def test_no_address_is_fetched(client, function, key):
+def test_no_address_is_fetched(client, monkeypatch, function, key):
     """What a program sends in place of an upload may be an address inside the network of whoever serves the demo."""
     asked = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_error(404)
+    async def fetch(address: str, *_given, **_named) -> str:
+        asked.append(address)
+        raise ValueError("not here")
 
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        given = {
-            "path": "x.png",
-            key: f"http://127.0.0.1:{server.server_port}/x.png",
-            "meta": {"_type": "gradio.FileData"},
-        }
-        url = f"{client.src}gradio_api/call/{function}"
-        data = [[given] if function == "predict_many" else given, "says fake"]
-        event = httpx.post(url, json={"data": data}).json()["event_id"]
-        told = httpx.get(f"{url}/{event}").text
-        server.shutdown()
+    monkeypatch.setattr(processing_utils, "async_ssrf_protected_download", fetch)
+    given = {"path": "x.png", key: "http://192.0.2.1/x.png", "meta": {"_type": "gradio.FileData"}}
+    url = f"{client.src}gradio_api/call/{function}"
+    data = [[given] if function == "predict_many" else given, "says fake"]
+    event = httpx.post(url, json={"data": data}).json()["event_id"]
+    told = httpx.get(f"{url}/{event}").text
     assert "FAKE" not in told
     assert not asked
 
@@ -146,8 +139,11 @@ def test_what_is_explained_is_the_side_that_is_shown(standin):
     differs = (predict(model, pixels) >= 0.5) != (predict(one_view(model), pixels) >= 0.5)
     assert differs.any()
     picture = pixels[differs][0]
-    _, where, _, _ = demo.explain(model, picture)
-    assert f"Red speaks for {'FAKE' if predict(model, picture[None]) >= 0.5 else 'REAL'}" in where
+    side = "FAKE" if predict(model, picture[None]) >= 0.5 else "REAL"
+    _, where, _, _ = readings.explain(model, picture[None])
+    assert f"Red speaks for {side}" in where
+    _, where, _, _ = readings.explain(model, picture.expand(10, -1, -1, -1))
+    assert f"Of the whole by itself, which looks {side}: red speaks for {side}" in where
 
 
 def test_a_rerun_closes_the_old_one(small_cnn):

@@ -75,9 +75,10 @@ def test_left_out_table_by_hand(tmp_path):
 
 def test_patches_table_by_hand(tmp_path):
     path = tmp_path / "patches.csv"
-    rows = {"way": ["whole", "patches"], "source": ["a", "a"], "metric": ["auc", "auc"], "value": [0.5, 0.9]}
-    pd.DataFrame(rows).to_csv(path, index=False)
-    assert patches_table(path).loc["patches", ("a", "auc")] == 0.9
+    rows = {"model": "m", "way": ["whole", "parts", "parts"], "source": "a", "metric": ["auc", "auc", "steady_rate"]}
+    pd.DataFrame(rows | {"value": [0.5, 0.9, 0.7]}).to_csv(path, index=False)
+    assert patches_table(path).loc[("m", "parts"), ("a", "auc")] == 0.9
+    assert patches_table(path).columns.tolist() == [("a", "auc")]
 
 
 READERS = [

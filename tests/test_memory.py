@@ -7,12 +7,13 @@ import sys
 import pytest
 
 RESIDENT = """
+import os
 from pathlib import Path
 import torch
 from detector.memory import keep_freed_memory
 if {kept}:
     keep_freed_memory()
-resident = lambda: int(Path("/proc/self/statm").read_text().split()[1]) * 4 / 1024  # MiB, of pages of 4 KiB
+resident = lambda: int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20  # MiB
 before = resident()
 torch.ones(100 * 2**18)  # 100 MiB, freed at once
 print(resident() - before)

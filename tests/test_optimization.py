@@ -37,6 +37,12 @@ def test_a_step_is_nearly_orthogonal(shape):
     assert update.mean() == pytest.approx(0.01 * 0.2 * max(shape[0], one[0].numel()) ** 0.5, rel=0.25)
 
 
+def test_orthogonalising_what_is_of_low_rank_or_zero_stays_finite():
+    torch.manual_seed(0)
+    for matrix in (torch.randn(32, 2) @ torch.randn(2, 288), torch.zeros(32, 288)):
+        assert torch.linalg.svdvals(orthogonalise(matrix)).max() < 1.3
+
+
 @pytest.mark.parametrize("shape", [(8, 40), (40, 8), (16, 16)])
 def test_orthogonalising_is_newton_and_schulz_in_float64(shape):
     """As Jordan et al. 2024 write it: x becomes a x + b (x x') x + c (x x')^2 x, five times."""

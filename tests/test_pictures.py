@@ -77,6 +77,16 @@ def test_parts_are_squares_of_the_centre_square_at_64_pixels():
             assert next(parts).permute(1, 2, 0).tolist() == np.array(expected).tolist()
 
 
+def test_parts_are_of_the_upright_picture():
+    stream, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    Image.effect_noise((90, 70), 80).convert("RGB").save(stream, "PNG", exif=exif)
+    with Image.open(stream) as turned:
+        upright = turned.rotate(-90, expand=True)
+        views = to_views(turned)
+    assert torch.equal(views, to_views(Image.fromarray(np.array(upright))))
+
+
 def test_transparent_is_white():
     assert to_cifake(Image.new("RGBA", (40, 40), (0, 0, 0, 0))).min() >= 253
 

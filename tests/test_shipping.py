@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from benchmarks.seeds import WEIGHTS, recipe_of
 from detector import shipping
-from detector.models import MODELS_DIR, load_model
+from detector.models import MODELS_DIR, load_model, save_model
 from detector.prediction import predict
 from detector.shipping import TRAININGS, finish, train_shipped
 from detector.training import Recipe
@@ -16,9 +17,16 @@ def test_each_file_names_a_whole_recipe(path):
     assert recipe_of(path).epochs >= 1
 
 
-@pytest.mark.parametrize("name", ["cnn", "small", "robust"])  # `transfer` is older than some fields of a recipe
+@pytest.mark.parametrize("name", ["cnn", "small", "robust", "transfer", "wild"])
 def test_the_shipped_recipes_are_those_of_the_files(name):
     assert recipe_of(MODELS_DIR / f"{name}.safetensors") == TRAININGS[name].recipe
+
+
+@pytest.mark.parametrize("name", ["transfer", "wild"])
+def test_what_a_network_went_on_from_is_there(name):
+    shipped = load_model(MODELS_DIR / f"{name}.safetensors")
+    network = TRAININGS[name].network(load_model(MODELS_DIR / f"{TRAININGS[name].start}.safetensors"))
+    assert network.config == shipped.config
 
 
 def test_a_lean_is_kept_by_the_file(tmp_path, standin, small_cnn, monkeypatch):
@@ -28,6 +36,20 @@ def test_a_lean_is_kept_by_the_file(tmp_path, standin, small_cnn, monkeypatch):
     photographs = standin.calibration.pixels[standin.calibration.labels == 0]
     assert (predict(load_model(path), photographs) >= 0.5).float().mean() <= 0.1
     assert not path.with_suffix(".part").exists()
+
+
+def test_what_goes_on_from_another_run_says_so(tmp_path, standin, small_cnn, monkeypatch):
+    save_model(small_cnn, tmp_path / "first.safetensors", recipe={"epochs": 1}, data="stand-in")
+    monkeypatch.setattr(shipping, "MODELS_DIR", tmp_path)
+    given = []
+    training = shipping.Training(
+        lambda earlier: given.append(earlier) or earlier, Recipe(epochs=1, batch_size=32, images=64), start="first"
+    )
+    monkeypatch.setitem(TRAININGS, "second", training)
+    train_shipped("second", standin, tmp_path / "second.safetensors")
+    with safe_open(tmp_path / "second.safetensors", "pt") as file:
+        assert file.metadata()["data"].endswith("images, after first")
+    assert torch.allclose(given[0].stem[0].weight, small_cnn.stem[0].weight, atol=1e-3)
 
 
 def test_a_seed_is_the_recipes_own_unless_told(tmp_path, standin, small_cnn, monkeypatch):
