@@ -22,17 +22,17 @@ from PIL import Image
 from detector import figures
 from detector.card import limits_of
 from detector.models import DEFAULT_MODEL, Detector
-from detector.pictures import MAX_BYTES, open_file, to_rgb, to_views
+from detector.pictures import MAX_BYTES, open_file, to_rgb
 from detector.progress import InputError, notebook_kernel, someone_watches
 from detector.readings import explain, explain_parts
-from detector.verdicts import judge, judge_files, write_verdicts
+from detector.verdicts import judge, judge_files, views_of, write_verdicts
 
 MOST = 500  # pictures at once
 ABOUT = """
 # Real, or made by an AI?
 
-Drop a picture. Its centre square is brought to 32×32 pixels, the only size that these models know, and judged; where it
-has 64 pixels or more, so are nine parts of it at twice the detail, which count as much as the whole.
+Drop a picture. Its centre square is brought to 32×32 pixels, the only size that these models know, and judged. Where it
+has 64 pixels or more, `wild` judges nine parts of it as well, at twice the detail, which count as much as the whole.
 **A verdict is no proof.**
 """
 LIMITS = """
@@ -46,8 +46,8 @@ saving the picture as a JPEG, scaling it by a tenth or cutting off its edge turn
 
 **What they cannot do.** On photographs of other sources, and on pictures by other generators, they are often wrong or
 not sure; pictures by generators that draw at this size mostly pass for photographs, with confidence. Below is how
-often, by pictures without parts. At 32 pixels most traces of a large picture's making are gone; its nine parts, at
-twice the detail, keep a few more.
+often, by pictures without parts. At 32 pixels most traces of a large picture's making are gone; its nine parts, which
+`wild` looks at, keep a few more.
 
 **Where it stays.** Pictures are judged on this machine, kept for about an hour, and sent nowhere.
 """
@@ -59,7 +59,7 @@ CSS = """
 .verdict h2 { margin: 0 0 .3em 0 } .verdict ul { margin: .3em 0 0 1.2em; padding: 0 }
 @media (max-width: 640px) { .verdict h2 { font-size: 1.2em } }
 """
-VIEW = "The whole as the model sees it: 32×32 pixels"
+VIEW = "The whole: 32×32 pixels"
 
 
 def picture_of(pixels: torch.Tensor) -> Image.Image:
@@ -153,7 +153,7 @@ def _one_picture(models: Mapping[str, Detector], choice: gr.Radio, examples: Seq
             model, image = _pick(models, name), open_file(_uploaded(given))
         except InputError:  # told by the verdict already
             return nothing
-        views = to_views(image)
+        views = views_of(model, image)
         return *explain(model, views), *explain_parts(model, views[1:], image)
 
     with gr.Row():

@@ -55,11 +55,13 @@ class Detector(nn.Module):
     Args:
         features: how many.
         mirror: outside training the logit is the mean of the picture's and of its mirror image's, at twice the price.
+        parts: of a picture larger than 32 pixels its parts are judged too (`verdicts.views_of`); for a network that
+            learnt from pieces of such.
     """
 
-    def __init__(self, features: int, *, mirror: bool = False):
+    def __init__(self, features: int, *, mirror: bool = False, parts: bool = False):
         super().__init__()
-        self.mirror = mirror
+        self.mirror, self.parts = mirror, parts
         self.head = nn.Linear(features, 1)
         self.register_buffer("temperature", torch.ones(()))
         self.register_buffer("least_confidence", torch.tensor(0.5))
@@ -112,13 +114,20 @@ class CNN(Detector):
         stem: channels of the first convolution.
         residuals: residual blocks in each stage.
         mirror: judge the mirror image too.
+        parts: judge the parts of a larger picture too.
     """
 
     def __init__(
-        self, *, widths: Sequence[int] = (32, 64, 128), stem: int = 32, residuals: int = 1, mirror: bool = False
+        self,
+        *,
+        widths: Sequence[int] = (32, 64, 128),
+        stem: int = 32,
+        residuals: int = 1,
+        mirror: bool = False,
+        parts: bool = False,
     ):
-        super().__init__(widths[-1], mirror=mirror)
-        self.config = {"widths": list(widths), "stem": stem, "residuals": residuals, "mirror": mirror}
+        super().__init__(widths[-1], mirror=mirror, parts=parts)
+        self.config = {"widths": list(widths), "stem": stem, "residuals": residuals, "mirror": mirror, "parts": parts}
         self.stem = conv_block(3, stem)
         stages = [
             nn.Sequential(conv_block(inputs, outputs, pool=True), *(Residual(outputs) for _ in range(residuals)))

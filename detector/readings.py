@@ -25,7 +25,7 @@ SCALES = [  # of detail, by the least upper edge of the band, in cycles per pixe
 def explain(model: Detector, views: torch.Tensor) -> tuple[Image.Image, str, Image.Image, str]:
     """What speaks for the likelier side of a picture: a map and bands of frequencies, each with a reading.
 
-    Of the `views` of `to_views` only the whole is looked at, and the readings say so where there are parts: the side is
+    Of the `views` of `views_of` only the whole is looked at, and the readings say so where there are parts: the side is
     then the whole's, and not always that of the verdict.
     """
     whole = views[:1]

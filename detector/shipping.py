@@ -43,12 +43,21 @@ WILD = replace(FULL.cnn, epochs=3, learning_rate=8e-3, corrupted=0.3, cut_mix=0.
 TRANSFER = replace(
     FINE_TUNING, epochs=2, rounds=2, learning_rate=5e-4, block_rate=0.8, subjects=0.3, ema=0.999, cut_mix=0.25
 )
+
+
+def _with_parts(model: CNN) -> CNN:
+    """The same network, with its weights, that judges the parts of larger pictures too."""
+    changed = CNN(**model.config | {"parts": True})
+    changed.load_state_dict(model.state_dict())
+    return changed
+
+
 TRAININGS = {
     "cnn": Training(lambda: CNN(**FULL.network), LONG),
     "small": Training(lambda: CNN(widths=(48, 64, 64), mirror=True), Recipe(epochs=8, seed=1)),
     "robust": Training(lambda: CNN(**FULL.network), ROBUST),
     "transfer": Training(lambda earlier: earlier, TRANSFER, start="seeds/lite2-128"),
-    "wild": Training(lambda earlier: earlier, WILD, several_sources, start="robust", false_fake=0.03),
+    "wild": Training(_with_parts, WILD, several_sources, start="robust", false_fake=0.03),
 }
 
 

@@ -13,13 +13,18 @@ from PIL import Image
 from detector.cifake import CLASSES
 from detector.corruptions import corrupt
 from detector.models import Detector
-from detector.pictures import open_file, to_views
+from detector.pictures import open_file, to_cifake, to_views
 from detector.prediction import predict_distance, predict_logits, probabilities
 from detector.progress import InputError
 
 MILD = ("jpeg", "bicubic", "crop")  # what a verdict must survive, each at its mildest
 UNSURE = "not sure"
 TOGETHER = 32  # pictures read and judged at a time
+
+
+def views_of(model: Detector, image: Image.Image) -> torch.Tensor:
+    """What a model judges of any picture: `to_views`, or the whole alone, uint8 (V, 3, 32, 32)."""
+    return to_views(image) if model.parts else to_cifake(image)[None]
 
 
 def predict_views(model: Detector, views: torch.Tensor, counts: Sequence[int] | None = None) -> torch.Tensor:
@@ -80,8 +85,8 @@ def in_words(row: pd.Series) -> str:
 
 
 def judge(model: Detector, image: Image.Image) -> dict:
-    """The verdict on any picture: a row of `judge_all`, its words, and `views`, what it judged, by `to_views`."""
-    views = to_views(image)
+    """The verdict on any picture: a row of `judge_all`, its words, and `views`, what it judged, by `views_of`."""
+    views = views_of(model, image)
     row = judge_all(model, views, [len(views)]).iloc[0]
     return {**row, "words": in_words(row), "views": views}
 
@@ -89,7 +94,7 @@ def judge(model: Detector, image: Image.Image) -> dict:
 def judge_files(model: Detector, paths: Sequence[Path]) -> Iterator[dict]:
     """The verdicts on files, a few at a time: keys file, verdict, prob, words, or verdict 'error' and words alone."""
     for start in range(0, len(paths), TOGETHER):
-        read = [(path, _read(path)) for path in paths[start : start + TOGETHER]]
+        read = [(path, _read(model, path)) for path in paths[start : start + TOGETHER]]
         seen = [views for _, views in read if isinstance(views, torch.Tensor)]
         judged = iter(judge_all(model, torch.cat(seen), [len(views) for views in seen]).iterrows() if seen else ())
         for path, views in read:
@@ -100,10 +105,10 @@ def judge_files(model: Detector, paths: Sequence[Path]) -> Iterator[dict]:
                 yield {"file": str(path), "verdict": row["verdict"], "prob": row["prob"], "words": in_words(row)}
 
 
-def _read(path: Path) -> torch.Tensor | str:
+def _read(model: Detector, path: Path) -> torch.Tensor | str:
     """A picture's views, or why it could not be read."""
     try:
-        return to_views(open_file(path))
+        return views_of(model, open_file(path))
     except InputError as error:
         return str(error)
 

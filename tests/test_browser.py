@@ -33,7 +33,7 @@ def page(tmp_path):
     """The open app, with a model that always says REAL and one that always says FAKE."""
     models = {}
     for name, bias in (("says real", -20.0), ("says fake", 20.0)):
-        models[name] = CNN(widths=(16, 16), stem=16).eval()
+        models[name] = CNN(widths=(16, 16), stem=16, parts=name == "says fake").eval()
         models[name].head.bias.data.fill_(bias)
     options = ChromeOptions()
     options.binary_location = BROWSER
@@ -75,9 +75,9 @@ def test_one_picture_is_judged_and_explained_and_judged_by_another_model(page, p
     wait(page, lambda page: one(page, ".verdict", "REAL: almost certainly a photograph"))
     assert one(page, ".verdict").get_attribute("role") == "status"  # told by a screen reader
     wait(page, lambda page: one(page, ".prose", "Where it comes from"))
-    wait(page, lambda page: one(page, ".prose", "Part by part"))
     wait(page, lambda page: one(page, "label", "says fake")).click()
     wait(page, lambda page: one(page, ".verdict", "FAKE: almost certainly made by an AI"))
+    wait(page, lambda page: one(page, ".prose", "Part by part"))
     assert not one(page, "body", "Error")
 
 

@@ -21,6 +21,7 @@ def client(small_cnn):
     always = [type(small_cnn)(**small_cnn.config).eval() for _ in range(2)]
     for model, bias in zip(always, (-20.0, 20.0), strict=True):
         model.head.bias.data.fill_(bias)
+    always[1].parts = True
     app = build_demo({"says real": always[0], "says fake": always[1]})
     demo.launch_demo(app)
     yield Client(app.local_url, verbose=False)
@@ -50,6 +51,13 @@ def test_a_small_picture_has_no_parts(client, tmp_path):
     Image.effect_noise((63, 200), 50).save(path)
     map_, *_, parts, by_part = client.predict(handle_file(path), "says fake", api_name="/explain")
     assert map_
+    assert (parts, by_part) == (None, "")
+
+
+def test_a_model_that_does_not_look_at_parts_shows_none(client, tmp_path):
+    path = tmp_path / "picture.png"
+    Image.effect_noise((64, 64), 50).save(path)
+    *_, parts, by_part = client.predict(handle_file(path), "says real", api_name="/explain")
     assert (parts, by_part) == (None, "")
 
 

@@ -18,6 +18,7 @@ from detector.verdicts import (
     predict_views,
     probs_of,
     steady,
+    views_of,
     write_verdicts,
 )
 
@@ -25,6 +26,8 @@ NOISE = Image.effect_noise((64, 64), 50)
 
 
 def test_verdict_says_what_the_model_says(small_cnn):
+    """Of a picture that has parts, by a model that looks at them."""
+    small_cnn.parts = True
     names = set()
     for bias in (-20.0, 20.0):
         small_cnn.head.bias.data.fill_(bias)
@@ -87,6 +90,13 @@ def test_a_pictures_parts_count_as_much_as_the_whole(small_cnn, standin):
     expected = torch.sigmoid(torch.stack([logits[0], logits[1] / 2 + logits[2:].mean() / 2]))
     assert torch.allclose(predict_views(small_cnn, views, [1, 4]), expected)
     assert torch.allclose(predict_views(small_cnn, views), torch.sigmoid(logits))
+
+
+def test_parts_are_for_the_models_that_look_at_them(small_cnn):
+    assert torch.equal(views_of(small_cnn, NOISE), to_views(NOISE)[:1])
+    assert judge(small_cnn, NOISE)["prob"] == float(predict(small_cnn, to_views(NOISE)[:1])[0])
+    small_cnn.parts = True
+    assert torch.equal(views_of(small_cnn, NOISE), to_views(NOISE))
 
 
 def test_pictures_with_and_without_parts_are_judged_together_as_alone(small_cnn, standin):
