@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 from gradio.utils import get_upload_folder
+from gradio_client.utils import is_http_url_like
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -101,6 +102,18 @@ def _uploaded(given: dict | None) -> Path:
     return path
 
 
+def _take_no_addresses(component: gr.Image | gr.File) -> None:
+    """Let a component refuse an address that a program sends in an upload's place: Gradio itself would fetch it."""
+    move = component.async_move_resource_to_block_cache
+
+    async def refuse(path: str | None) -> str | None:
+        if is_http_url_like(path):
+            raise gr.Error("No address is fetched: send the picture itself.")
+        return await move(path)
+
+    component.async_move_resource_to_block_cache = refuse
+
+
 @functools.cache
 def _own_folder() -> tempfile.TemporaryDirectory:
     """Where Gradio keeps what is dropped: no other user's, and gone when the process ends."""
@@ -160,6 +173,7 @@ def _one_picture(models: Mapping[str, Detector], choice: gr.Radio, examples: Seq
         with gr.Column():
             kinds = ["upload", "clipboard"]
             picture = gr.Image(type="filepath", sources=kinds, label="Your picture", height=280, format="png")
+            _take_no_addresses(picture)
             if examples:
                 gr.Examples([[example] for example in examples], [picture], label="Examples from the test folder")
         with gr.Column():
@@ -212,6 +226,7 @@ def _many_pictures(models: Mapping[str, Detector], choice: gr.Radio) -> None:
         return shown, gr.update(value=str(path), interactive=True), _status(told)
 
     files = gr.File(file_count="multiple", label=f"Up to {MOST} pictures", height=240)
+    _take_no_addresses(files)
     start = gr.Button("Judge them", variant="primary")
     summary = gr.HTML(_status(""), label="Summary")
     table = gr.Dataframe(headers=list(COLUMNS.values()), interactive=False, label="Verdicts", show_search="filter")
