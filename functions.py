@@ -68,7 +68,7 @@ from detector.evaluation import worst_errors
 from detector.figures import labelled_grid
 
 # The shipped models, and further figures of them
-from detector.models import shipped_models
+from detector.weights import shipped_models
 from detector.evaluation import check_slices, read_predictions, records_table
 from detector.measured import ensemble_table, seed_table, unlikeness_table
 from detector.metrics import compare_pairs, reliability, risk_coverage

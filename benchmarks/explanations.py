@@ -18,8 +18,8 @@ from detector.data import load_cifake_only
 from detector.evaluation import LEVEL
 from detector.explanation import MAPS, PLAIN, faithfulness, map_similarity, one_view
 from detector.measured import explanation_table
-from detector.models import MODELS_DIR, load_model
 from detector.progress import progress
+from detector.weights import MODELS_DIR, load_model
 
 TABLE = Path(__file__).with_name("explanations.csv")
 PICTURES = 1000

@@ -16,13 +16,14 @@ import torch
 from detector.cifake import CLASSES
 from detector.evaluation import evaluate_source
 from detector.metrics import verdict_rates
-from detector.models import Detector, shipped_models
+from detector.models import Detector
 from detector.pictures import PARTS_OF, to_views
 from detector.prediction import predict_logits, probabilities
 from detector.progress import InputError
 from detector.sources import SOURCES_DIR, split_files
 from detector.unseen import list_sources, open_named
 from detector.verdicts import judge_all, probs_of
+from detector.weights import shipped_models
 
 TABLE = Path(__file__).with_name("patches.csv")
 ENOUGH = 500  # of a source: where there are more, every second one or fewer

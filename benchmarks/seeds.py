@@ -16,10 +16,10 @@ from torch import nn
 from detector.data import Dataset, Images, leak_free_rows, load_cifake_only
 from detector.evaluation import evaluate, note_first_look
 from detector.measured import seed_table
-from detector.models import MODELS_DIR, load_model
 from detector.prediction import predict
 from detector.shipping import TRAININGS, train_shipped
 from detector.training import Recipe
+from detector.weights import MODELS_DIR, load_model
 
 TABLE = Path(__file__).with_name("seeds.csv")
 WEIGHTS = MODELS_DIR / "seeds"

@@ -13,10 +13,11 @@ import pandas as pd
 
 from detector.data import load_cifake_only
 from detector.evaluation import evaluate_source
-from detector.models import MODELS_DIR, Detector, load_model
+from detector.models import Detector
 from detector.prediction import predict
 from detector.shipping import TRAININGS
 from detector.training import train
+from detector.weights import MODELS_DIR, load_model
 from detector.wild import Sources, gather, join
 
 TABLE = Path(__file__).with_name("sources.csv")

@@ -21,11 +21,12 @@ from detector.cifake import DATA_DIR
 from detector.corruptions import CORRUPTIONS
 from detector.data import Images, load_cifake_only
 from detector.evaluation import auc_interval
-from detector.models import BANK, MODELS_DIR, NEIGHBOURS, Detector, load_model
+from detector.models import BANK, NEIGHBOURS, Detector
 from detector.pictures import to_cifake
 from detector.prediction import predict_distance, predict_features, predict_logits
 from detector.progress import InputError
 from detector.unseen import load_unseen
+from detector.weights import MODELS_DIR, load_model
 
 TABLE = Path(__file__).with_name("unlikeness.csv")
 PICTURES = 1000  # of each kind

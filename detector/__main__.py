@@ -23,7 +23,7 @@ from detector.data import (
 from detector.leakage import all_pictures, copies_table, find_copies, index_classes, leaks, train_copies
 from detector.making import MAKERS, MAKERS_DIR, teach_maker
 from detector.metrics import evaluate_all, evaluate_unseen
-from detector.models import DEFAULT_MODEL, MODELS_DIR, Detector, load_model, shipped_models
+from detector.models import Detector
 from detector.presentation import write_shipped_table
 from detector.progress import InputError
 from detector.report import NOTEBOOK, ROOT, make_report
@@ -31,6 +31,7 @@ from detector.robustness import corrupt_all, robustness_tables
 from detector.shipping import TRAININGS, train_shipped
 from detector.unseen import load_unseen
 from detector.verdicts import files_in, judge_all, judge_files, probs_of, write_verdicts
+from detector.weights import DEFAULT_MODEL, MODELS_DIR, load_model, shipped_models
 
 
 def run_report(options: argparse.Namespace) -> None:

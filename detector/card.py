@@ -11,9 +11,9 @@ import pandas as pd
 from safetensors import safe_open
 
 from detector.evaluation import RESULTS, read_records, records_table
-from detector.models import MODELS_DIR, load_model
 from detector.presentation import SHIPPED, in_words, sources_grid
 from detector.robustness import UNCHANGED, robustness_table
+from detector.weights import MODELS_DIR, load_model
 
 CARD = MODELS_DIR / "README.md"
 HEAD = """# What ships

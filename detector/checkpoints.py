@@ -9,8 +9,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch.optim.swa_utils import AveragedModel
 
-from detector.models import MODELS_DIR, TwoTargets
+from detector.models import TwoTargets
 from detector.progress import InputError
+from detector.weights import MODELS_DIR
 
 CHECKPOINTS = MODELS_DIR / "checkpoints"
 

@@ -115,8 +115,8 @@ def corrupt(pixels: torch.Tensor, name: str, step: int) -> torch.Tensor:
 def corrupt_some(pixels: torch.Tensor, share: float, rng: np.random.Generator) -> torch.Tensor:
     """A copy of uint8 (N, 3, 32, 32) in which a share of the pictures went through one or two of the TRAINED kinds.
 
-    Groups of sixteen neighbours are corrupted alike, each kind at a severity drawn evenly from its range. The same
-    state of `rng` gives the same pictures.
+    Groups of sixteen neighbours are corrupted alike, each kind at a severity from its range, the more often the
+    stronger, since the strong are the hard ones. The same state of `rng` gives the same pictures.
     """
     return torch.cat([_draw_corruptions(group, share, rng) for group in pixels.split(GROUP)])
 
@@ -125,6 +125,6 @@ def _draw_corruptions(group: torch.Tensor, share: float, draw: np.random.Generat
     if draw.random() >= share:
         return group
     for kind in draw.choice(len(TRAINED), size=draw.integers(1, 3), replace=False):
-        severities = TRAINED[kind].severities
-        group = TRAINED[kind].apply(group, draw.uniform(min(severities), max(severities)))
+        mildest, *_, strongest = TRAINED[kind].severities
+        group = TRAINED[kind].apply(group, mildest + np.sqrt(draw.random()) * (strongest - mildest))
     return group

@@ -15,9 +15,9 @@ from torch import nn
 
 from detector.cifake import CLASSES
 from detector.data import Images
-from detector.models import MODELS_DIR
 from detector.prediction import predict
 from detector.progress import InputError
+from detector.weights import MODELS_DIR
 
 RESULTS = MODELS_DIR / "results.json"
 LEDGER = MODELS_DIR.parent / "benchmarks" / "TEST_LEDGER.md"

@@ -28,7 +28,6 @@ from detector.generators import (
     TransposedGenerator,
 )
 from detector.makers import Autoencoder, Denoiser
-from detector.models import MODELS_DIR, compact
 from detector.progress import InputError, progress
 from detector.teaching import (
     Contest,
@@ -41,6 +40,7 @@ from detector.teaching import (
     to_signed,
 )
 from detector.training import pick_device
+from detector.weights import MODELS_DIR, compact
 
 MADE_DIR, MAKERS_DIR = DATA_DIR / "made", MODELS_DIR / "makers"
 MADE = 6000  # pictures of each maker

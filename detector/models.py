@@ -3,26 +3,17 @@
 Normalisation, resizing and temperature live inside, so that training, test and demo cannot differ.
 """
 
-import json
-import platform
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 
-import timm
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 from detector.backbones import BACKBONES
-from detector.progress import InputError
 
-DEFAULT_MODEL = "wild"  # of the demo and the shell: the one that does best by the rule on sources kept for validation
 BANK = 500  # pictures that a model remembers, to tell what is unlike them ...
 NEIGHBOURS = 5  # ... by this neighbour among them
-MODELS_DIR = Path(__file__).resolve().parent.parent / "models"
 
 
 def conv_block(inputs: int, outputs: int, *, pool: bool = False, rectify: bool = True) -> nn.Sequential:
@@ -103,6 +94,13 @@ class Detector(nn.Module):
         return logits
 
 
+def limit_contrast(pixels: torch.Tensor, lowest: float, highest: float) -> torch.Tensor:
+    """Pictures (B, C, H, W) whose values' standard deviation lies within limits, about their mean, as it was."""
+    deviation, mean = torch.std_mean(pixels, (1, 2, 3), keepdim=True)
+    gain = deviation.clamp(lowest, highest) / deviation.clamp(min=1 / 255)  # a flat picture has none
+    return mean + gain * (pixels - mean)
+
+
 class CNN(Detector):
     """A small residual network: a stem at full resolution, then stages that each halve it.
 
@@ -115,6 +113,7 @@ class CNN(Detector):
         residuals: residual blocks in each stage.
         mirror: judge the mirror image too.
         parts: judge the parts of a larger picture too.
+        contrast: a picture whose values deviate less or more than this from their mean is brought there first.
     """
 
     def __init__(
@@ -125,9 +124,12 @@ class CNN(Detector):
         residuals: int = 1,
         mirror: bool = False,
         parts: bool = False,
+        contrast: tuple[float, float] | None = None,
     ):
         super().__init__(widths[-1], mirror=mirror, parts=parts)
         self.config = {"widths": list(widths), "stem": stem, "residuals": residuals, "mirror": mirror, "parts": parts}
+        self.config |= {} if contrast is None else {"contrast": list(contrast)}
+        self.contrast = contrast
         self.stem = conv_block(3, stem)
         stages = [
             nn.Sequential(conv_block(inputs, outputs, pool=True), *(Residual(outputs) for _ in range(residuals)))
@@ -136,6 +138,8 @@ class CNN(Detector):
         self.stages = nn.Sequential(*stages)
 
     def features(self, pixels: torch.Tensor) -> torch.Tensor:
+        if self.contrast is not None:
+            pixels = limit_contrast(pixels, *self.contrast)
         x = self.stem((pixels - 0.5) * 4)  # (B, 3, 32, 32) -> (B, stem, 32, 32); 1/4 is about CIFAKE's deviation
         x = self.stages(x)  # (B, width, 4, 4)
         return x.mean((2, 3))
@@ -255,48 +259,3 @@ class TwoTargets(nn.Module):
 
 
 ARCHITECTURES = {"CNN": CNN, "Transfer": Transfer, "Ensemble": Ensemble}
-
-
-def save_model(model: nn.Module, path: Path, *, recipe: dict, data: str) -> None:
-    """Write a model's weights (fp16) and how it was made (architecture, recipe, data, versions) to `path`."""
-    tensors = {name: compact(tensor) for name, tensor in model.state_dict().items()}
-    metadata = {
-        "architecture": type(model).__name__,
-        "config": json.dumps(model.config),
-        "recipe": json.dumps(recipe),
-        "data": data,
-        "versions": f"Python {platform.python_version()}, torch {torch.__version__}, timm {timm.__version__}",
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    save_file(tensors, part, metadata)
-    part.replace(path)
-
-
-def compact(tensor: torch.Tensor) -> torch.Tensor:
-    """As a file holds it: on the CPU, fp16 where it is of floats, single numbers aside."""
-    tensor = tensor.detach().cpu().contiguous()
-    return tensor.half() if tensor.is_floating_point() and tensor.ndim else tensor
-
-
-def load_model(path: Path | str) -> nn.Module:
-    """A ready model (eval mode, float32, CPU) from a `.safetensors` file alone.
-
-    Raises InputError if the file is absent, or is not one that `save_model` wrote.
-    """
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        model = ARCHITECTURES[metadata["architecture"]](**json.loads(metadata["config"]))
-        model.load_state_dict(tensors)
-    except FileNotFoundError as error:
-        raise InputError(f"there is no model at {path}: train it with `python -m detector train`.") from error
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{path} is not a whole model of this project ({error}): restore the file.") from error
-    return model.eval()
-
-
-def shipped_models() -> dict[str, nn.Module]:
-    """The models in `models/`, by the stem of their file, ready to use."""
-    return {path.stem: load_model(path) for path in sorted(MODELS_DIR.glob("*.safetensors"))}

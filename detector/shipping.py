@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from detector.budgets import BUDGETS, FINE_TUNING
 from detector.calibration import calibrate, lean
 from detector.corruptions import corrupt_some
 from detector.data import Dataset, Images, concatenate
-from detector.models import CNN, MODELS_DIR, Detector, load_model, save_model
+from detector.models import CNN, Detector
 from detector.training import Recipe, train
+from detector.weights import MODELS_DIR, load_model, save_model
 from detector.wild import several_sources
 
 
@@ -38,16 +40,16 @@ class Training:
 
 FULL = BUDGETS["full"]
 LONG = replace(FULL.cnn, epochs=34, cut_mix=0.5, seed=1)
-ROBUST = replace(LONG, epochs=23, corrupted=0.6, seed=0)
+ROBUST = replace(LONG, epochs=18, learning_rate=6e-3, warmup=0.1, corrupted=0.6, seed=0)
 WILD = replace(FULL.cnn, epochs=3, learning_rate=8e-3, corrupted=0.3, cut_mix=0.5)
 TRANSFER = replace(
     FINE_TUNING, epochs=2, rounds=2, learning_rate=5e-4, block_rate=0.8, subjects=0.3, ema=0.999, cut_mix=0.25
 )
 
 
-def _with_parts(model: CNN) -> CNN:
-    """The same network, with its weights, that judges the parts of larger pictures too."""
-    changed = CNN(**model.config | {"parts": True})
+def _with(model: CNN, **settings: object) -> CNN:
+    """The same network, with its weights, by other settings."""
+    changed = CNN(**model.config | settings)
     changed.load_state_dict(model.state_dict())
     return changed
 
@@ -55,9 +57,9 @@ def _with_parts(model: CNN) -> CNN:
 TRAININGS = {
     "cnn": Training(lambda: CNN(**FULL.network), LONG),
     "small": Training(lambda: CNN(widths=(48, 64, 64), mirror=True), Recipe(epochs=8, seed=1)),
-    "robust": Training(lambda: CNN(**FULL.network), ROBUST),
+    "robust": Training(partial(_with, contrast=(0.16, 0.26)), ROBUST, start="seeds/robust-23"),
     "transfer": Training(lambda earlier: earlier, TRANSFER, start="seeds/lite2-128"),
-    "wild": Training(_with_parts, WILD, several_sources, start="robust", false_fake=0.03),
+    "wild": Training(partial(_with, parts=True), WILD, several_sources, start="robust", false_fake=0.03),
 }
 
 

@@ -10,8 +10,8 @@ from sklearn.frozen import FrozenEstimator
 
 from detector import calibration
 from detector.calibration import CERTAINTY, MARGINS, RISK, UNLIKE, calibrate, fit_margin, fit_temperature
-from detector.models import load_model, save_model
 from detector.prediction import predict, predict_distance, predict_logits
+from detector.weights import load_model, save_model
 
 
 def said(n: int, temperature: float, seed: int = 0, scale: float = 4) -> tuple[np.ndarray, np.ndarray]:

@@ -56,3 +56,13 @@ def test_trainings_meet_nothing_that_is_kept_out(pixels, monkeypatch):
     monkeypatch.setattr(Corruption, "apply", spied, raising=False)
     corrupt_some(pixels.repeat(40, 1, 1, 1), 1.0, np.random.default_rng(0))
     assert {kind.words for kind in met} == {kind.words for kind in CORRUPTIONS.values() if kind.trained}
+
+
+def test_strong_changes_are_drawn_more_often_than_mild_ones(pixels, monkeypatch):
+    drawn = []
+    spied = property(lambda kind: lambda part, severity: drawn.append((severity, kind.severities)) or part)
+    monkeypatch.setattr(Corruption, "apply", spied, raising=False)
+    corrupt_some(pixels.repeat(40, 1, 1, 1), 1.0, np.random.default_rng(0))
+    strength = np.array([(severity - steps[0]) / (steps[-1] - steps[0]) for severity, steps in drawn])
+    assert strength.min() >= 0 and strength.max() <= 1
+    assert strength.mean() == pytest.approx(2 / 3, abs=0.05)  # of the square root of an even draw

@@ -11,9 +11,10 @@ from PIL import Image
 from detector import demo, readings
 from detector.demo import build_demo
 from detector.explanation import one_view
-from detector.models import CNN, DEFAULT_MODEL
+from detector.models import CNN
 from detector.pictures import to_views
 from detector.prediction import predict, predict_logits
+from detector.weights import DEFAULT_MODEL
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ from safetensors import safe_open
 from sklearn.neighbors import NearestNeighbors
 
 from detector.anatomy import layer_table
-from detector.models import BANK, CNN, NEIGHBOURS, Transfer, TwoTargets, join_models, load_model, save_model
+from detector.models import BANK, CNN, NEIGHBOURS, Transfer, TwoTargets, join_models, limit_contrast
 from detector.prediction import predict
 from detector.preprocessing import to_unit
 from detector.progress import InputError
+from detector.weights import load_model, save_model
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +90,24 @@ def test_normalisation_lives_inside(small_cnn):
     with torch.no_grad():
         expected = torch.sigmoid(small_cnn(pixels.float() / 255))
     assert torch.allclose(predict(small_cnn, pixels), expected, atol=1e-6)
+
+
+def test_contrast_is_brought_within_limits_and_the_mean_stays():
+    checks = torch.tensor([[0.0, 1.0], [1.0, 0.0]]).repeat(1, 3, 16, 16) - 0.5  # deviate by 0.5 from their mean
+    pictures = torch.cat([0.5 + 0.2 * checks, 0.5 + 0.4 * checks, 0.4 + 0.8 * checks, 0.3 + 0 * checks])
+    limited = limit_contrast(pictures, 0.16, 0.26)
+    deviation, mean = limited.numpy().std((1, 2, 3)), limited.mean((1, 2, 3))
+    assert deviation == pytest.approx([0.16, 0.2, 0.26, 0], abs=1e-4)  # torch's own is of a sample
+    assert torch.equal(limited[1], pictures[1])
+    assert mean.tolist() == pytest.approx([0.5, 0.5, 0.4, 0.3])
+
+
+def test_a_limited_network_judges_every_lower_contrast_alike():
+    pixels = 0.4 + 0.2 * torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))  # deviate by 0.06
+    model = CNN(widths=(16, 16), stem=16, contrast=(0.16, 0.26)).eval()
+    mean = pixels.mean((1, 2, 3), keepdim=True)
+    with torch.no_grad():
+        assert torch.allclose(model(pixels), model(mean + (pixels - mean) / 2), atol=1e-4)
 
 
 def test_saved_model_loads_from_the_file_alone(small_cnn, tmp_path):

@@ -6,10 +6,10 @@ from safetensors import safe_open
 
 from benchmarks.seeds import WEIGHTS, recipe_of
 from detector import shipping
-from detector.models import MODELS_DIR, load_model, save_model
 from detector.prediction import predict
 from detector.shipping import TRAININGS, finish, train_shipped
 from detector.training import Recipe
+from detector.weights import MODELS_DIR, load_model, save_model
 
 
 @pytest.mark.parametrize("path", sorted([*MODELS_DIR.glob("*.safetensors"), *WEIGHTS.glob("*.safetensors")]), ids=str)
