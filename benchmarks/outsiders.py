@@ -20,6 +20,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from detector.data import Dataset, Images, concatenate, load_cifake_only
 from detector.evaluation import auc_interval, note_first_look
+from detector.measured import outsiders_table
 from detector.models import CNN, Detector, Transfer
 from detector.prediction import predict_features, predict_logits
 from detector.probes import dct_coefficients, noise_residual
@@ -126,7 +127,7 @@ def main() -> None:
     photographs = sources["REAL/cifake"]["validation"].pixels
     scores = all_scores(data, sources)
     table = pd.concat([aucs(score, photographs, fakes).assign(score=name) for name, score in scores.items()])
-    unmet = table[table["source"].str.contains("gan|denoiser")]
+    unmet = table[table["source"].str.contains("gan_|denoiser")]
     best = unmet.groupby("score")["value"].mean().idxmax()
     unseen = {name: images.pixels for name, images in load_unseen().items() if name.startswith("FAKE")}
     small = {f"unseen/{name}": pixels for name, pixels in unseen.items() if not name.startswith(LARGE)}
@@ -134,8 +135,7 @@ def main() -> None:
     table = pd.concat([table, there])
     table.to_csv(TABLE, index=False, float_format="%.6f")
     note_first_look(NETWORKS, "unseen, drawn at 32 pixels, mean AUC", there["value"].mean(), name=best)
-    print(table.pivot(index="source", columns="score", values="value").round(3).T.to_string())
-    print(unmet.groupby("score")["value"].mean().round(3).to_string())
+    print(outsiders_table(TABLE).round(3).to_string())
 
 
 if __name__ == "__main__":

@@ -78,6 +78,20 @@ def left_out_table(metric: str, path: Path = BENCHMARKS / "sources.csv") -> pd.D
     return figures if metric == "auc" else 100 * figures
 
 
+def outsiders_table(path: Path = BENCHMARKS / "outsiders.csv") -> pd.DataFrame:
+    """AUC of scores that know CIFAKE alone on generators that draw at 32 pixels: a row a score, the best first.
+
+    Columns: the mean over the makers that no score met, the best score's mean over `data/unseen/`, and each maker of
+    the repository.
+    """
+    table = _read(path, "python -m benchmarks.outsiders").pivot(index="score", columns="source", values="value")
+    unseen = table.columns.str.startswith("unseen/")
+    unmet = table.columns.str.contains("gan_|denoiser") & ~unseen
+    means = {"mean, not met": table.loc[:, unmet], "mean, unseen": table.loc[:, unseen]}
+    means = pd.DataFrame({name: part.mean(axis=1) for name, part in means.items()})
+    return means.join(table.loc[:, ~unseen]).sort_values("mean, not met", ascending=False)
+
+
 def patches_table(path: Path = BENCHMARKS / "patches.csv") -> pd.DataFrame:
     """How pictures larger than 32 pixels are judged: a row a model and way, a column a source and one of OF_PARTS."""
     table = _read(path, "python -m benchmarks.patches")

@@ -169,12 +169,14 @@ def _start(model: TwoTargets, recipe: Recipe, steps: int) -> Run:
     optimizers = make_optimizers(
         model, recipe.optimizer, recipe.learning_rate, recipe.weight_decay, block_rate=recipe.block_rate
     )
+    total = steps * recipe.epochs
+    warmup = min(0.9, max(recipe.warmup, 2 / total))  # two steps at least: OneCycleLR divides by one less
     schedules = [
         torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
             max_lr=[group["lr"] for group in optimizer.param_groups],
-            total_steps=steps * recipe.epochs,
-            pct_start=recipe.warmup,
+            total_steps=total,
+            pct_start=warmup,
             div_factor=10,
             final_div_factor=1000,
             cycle_momentum=False,

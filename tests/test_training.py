@@ -42,6 +42,12 @@ def test_same_seed_same_result(standin):
     pd.testing.assert_frame_equal(figures(first_history), figures(second_history))
 
 
+@pytest.mark.parametrize("steps", [1, 2, 4, 5])
+def test_a_handful_of_steps_is_enough(standin, steps):
+    _, history = train(fresh(), standin.train[: 32 * steps], standin.validation[:20], replace(RECIPE, epochs=1))
+    assert history["loss"].notna().all()
+
+
 @pytest.mark.parametrize(("rounds", "stop", "changes"), [(1, 0, 0.0), (1, 2, 0.5), (3, 4, 0.5)])
 def test_interrupted_run_ends_where_it_would_have_ended(standin, monkeypatch, rounds, stop, changes):
     recipe = replace(RECIPE, rounds=rounds, cut_mix=changes, corrupted=changes)
