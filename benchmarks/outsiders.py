@@ -68,15 +68,17 @@ def trained_networks(data: Dataset, sources: Sources) -> dict[str, Detector]:
 
 def one_class_scores(photographs: torch.Tensor) -> dict[str, Score]:
     """How far pictures lie from these photographs, by features of networks and by plain statistics."""
-    cnn, imagenet = load_model(MODELS_DIR / "cnn.safetensors"), Transfer(mirror=True, pretrained=True).eval()
-    readings = {
-        "distance to photographs, features of cnn": lambda pixels: predict_features(cnn, pixels).numpy(),
-        "distance to photographs, ImageNet's features": lambda pixels: predict_features(imagenet, pixels).numpy(),
-    }
-    return {name: _nearest(read, photographs) for name, read in readings.items()} | {
+    networks = {f"features of {name}": load_model(MODELS_DIR / f"{name}.safetensors") for name in ("cnn", "transfer")}
+    networks |= {"ImageNet's features": Transfer(pretrained=True).eval()}
+    readings = {name: _features(network) for name, network in networks.items()}
+    return {f"distance to photographs, {name}": _nearest(read, photographs) for name, read in readings.items()} | {
         "Mahalanobis to photographs, DCT": _mahalanobis(dct_coefficients, photographs),
         "Mahalanobis to photographs, noise residual": _mahalanobis(noise_residual, photographs),
     }
+
+
+def _features(network: Detector) -> Score:
+    return lambda pixels: predict_features(network, pixels).numpy()
 
 
 def _nearest(read: Score, photographs: torch.Tensor) -> Score:

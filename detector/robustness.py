@@ -94,7 +94,7 @@ def robustness_table(models: list[str], path: Path = RESULTS) -> pd.DataFrame:
     `worst, kept out` is the worst of the kinds that no training uses.
     """
     records = pd.DataFrame(read_records(path)).query("metric == 'accuracy'").set_index(["model", "set"])["value"]
-    kept_out = [kind.words for kind in CORRUPTIONS.values() if not kind.trained]
+    kept_out = [kind.words for kind in CORRUPTIONS.values() if not kind.often]
     rows = {}
     for model in models:
         cells = corruption_grid(model, "accuracy", path)

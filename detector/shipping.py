@@ -40,7 +40,7 @@ class Training:
 
 FULL = BUDGETS["full"]
 LONG = replace(FULL.cnn, epochs=34, cut_mix=0.5, seed=1)
-ROBUST = replace(LONG, epochs=18, learning_rate=6e-3, warmup=0.1, corrupted=0.6, seed=0)
+ROBUST = replace(LONG, epochs=10, learning_rate=4e-3, warmup=0.1, corrupted=0.6, seed=0)
 WILD = replace(FULL.cnn, epochs=3, learning_rate=8e-3, corrupted=0.3, cut_mix=0.5)
 TRANSFER = replace(
     FINE_TUNING, epochs=2, rounds=2, learning_rate=5e-4, block_rate=0.8, subjects=0.3, ema=0.999, cut_mix=0.25
@@ -57,7 +57,7 @@ def _with(model: CNN, **settings: object) -> CNN:
 TRAININGS = {
     "cnn": Training(lambda: CNN(**FULL.network), LONG),
     "small": Training(lambda: CNN(widths=(48, 64, 64), mirror=True), Recipe(epochs=8, seed=1)),
-    "robust": Training(partial(_with, contrast=(0.16, 0.26)), ROBUST, start="seeds/robust-23"),
+    "robust": Training(lambda earlier: earlier, ROBUST, start="seeds/robust-41"),
     "transfer": Training(lambda earlier: earlier, TRANSFER, start="seeds/lite2-128"),
     "wild": Training(partial(_with, parts=True), WILD, several_sources, start="robust", false_fake=0.03),
 }

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from detector.corruptions import CORRUPTIONS, Corruption, blur, corrupt_some, noise
+from detector.corruptions import CORRUPTIONS, OFTEN, TRAINED, Corruption, blur, corrupt_some, noise
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +50,22 @@ def test_some_are_corrupted_and_the_same_for_the_same_state(pixels):
     assert torch.equal(corrupt_some(many, 0.0, np.random.default_rng(0)), many)
 
 
+def test_trainings_meet_the_hard_kinds_as_often_as_told(pixels, monkeypatch):
+    met = []
+    spied = property(lambda kind: lambda part, _severity: met.append(kind.words) or part)
+    monkeypatch.setattr(Corruption, "apply", spied, raising=False)
+    corrupt_some(pixels.repeat(400, 1, 1, 1), 1.0, np.random.default_rng(0))
+    counts = [met.count(kind.words) for kind in TRAINED]
+    assert np.corrcoef(counts, OFTEN)[0, 1] > 0.95
+    assert max(counts) / min(counts) == pytest.approx(max(OFTEN) / min(OFTEN), rel=0.25)  # two may not be the same
+
+
 def test_trainings_meet_nothing_that_is_kept_out(pixels, monkeypatch):
     met = []
     spied = property(lambda kind: lambda part, _severity: met.append(kind) or part)
     monkeypatch.setattr(Corruption, "apply", spied, raising=False)
     corrupt_some(pixels.repeat(40, 1, 1, 1), 1.0, np.random.default_rng(0))
-    assert {kind.words for kind in met} == {kind.words for kind in CORRUPTIONS.values() if kind.trained}
+    assert {kind.words for kind in met} == {kind.words for kind in CORRUPTIONS.values() if kind.often}
 
 
 def test_strong_changes_are_drawn_more_often_than_mild_ones(pixels, monkeypatch):
