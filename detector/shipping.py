@@ -13,7 +13,7 @@ from detector.budgets import BUDGETS, FINE_TUNING
 from detector.calibration import calibrate, lean
 from detector.corruptions import corrupt_some
 from detector.data import Dataset, Images, concatenate
-from detector.models import CNN, Detector
+from detector.models import CNN, Detector, Transfer
 from detector.training import Recipe, train
 from detector.weights import MODELS_DIR, load_model, save_model
 from detector.wild import several_sources
@@ -41,17 +41,10 @@ class Training:
 FULL = BUDGETS["full"]
 LONG = replace(FULL.cnn, epochs=34, cut_mix=0.5, seed=1)
 ROBUST = replace(LONG, epochs=10, learning_rate=4e-3, warmup=0.1, corrupted=0.6, seed=0)
-WILD = replace(FULL.cnn, epochs=3, learning_rate=8e-3, corrupted=0.3, cut_mix=0.5)
 TRANSFER = replace(
     FINE_TUNING, epochs=2, rounds=2, learning_rate=5e-4, block_rate=0.8, subjects=0.3, ema=0.999, cut_mix=0.25
 )
-
-
-def _with(model: CNN, **settings: object) -> CNN:
-    """The same network, with its weights, by other settings."""
-    changed = CNN(**model.config | settings)
-    changed.load_state_dict(model.state_dict())
-    return changed
+WILD = replace(TRANSFER, epochs=3, rounds=1, learning_rate=1e-3, corrupted=0.3)
 
 
 TRAININGS = {
@@ -59,7 +52,12 @@ TRAININGS = {
     "small": Training(lambda: CNN(widths=(48, 64, 64), mirror=True), Recipe(epochs=8, seed=1)),
     "robust": Training(lambda earlier: earlier, ROBUST, start="seeds/robust-41"),
     "transfer": Training(lambda earlier: earlier, TRANSFER, start="seeds/lite2-128"),
-    "wild": Training(partial(_with, parts=True), WILD, several_sources, start="robust", false_fake=0.03),
+    "wild": Training(
+        partial(Transfer, size=64, mirror=True, parts=True, learn_statistics=True, pretrained=True),
+        WILD,
+        several_sources,
+        false_fake=0.03,
+    ),
 }
 
 
