@@ -1,6 +1,5 @@
 """What several models say together: `python -m benchmarks.ensembles`.
 
-Two networks that learnt ImageNet and three from scratch; one of the former is trained where models/seeds/ lacks it.
 A set's logit is the mean of its members', each of which judges the mirror image too. The sets are scored on validation
 into ensembles.csv; the best there is scored on the test folder too, whose first scoring is a line in
 TEST_LEDGER.md, and is written to build/ensemble.safetensors.
@@ -8,7 +7,6 @@ TEST_LEDGER.md, and is written to build/ensemble.safetensors.
 
 import hashlib
 import json
-from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
 
@@ -18,12 +16,10 @@ import torch
 from safetensors import safe_open
 
 from benchmarks.seeds import WEIGHTS
-from detector.data import Dataset, Images, leak_free_rows, load_cifake_only
+from detector.data import Images, leak_free_rows, load_cifake_only
 from detector.evaluation import note_first_look, share
-from detector.models import Detector, Transfer, join_models
+from detector.models import Detector, join_models
 from detector.prediction import predict_logits
-from detector.shipping import TRAININGS, finish
-from detector.training import train
 from detector.weights import MODELS_DIR, load_model, save_model
 
 TABLE = Path(__file__).with_name("ensembles.csv")
@@ -31,27 +27,12 @@ ENSEMBLE = MODELS_DIR.parent / "build" / "ensemble.safetensors"
 SHIPPED, SEEDS = MODELS_DIR / "cnn.safetensors", sorted(WEIGHTS.glob("cnn-*.safetensors"))
 COLUMNS = ["members", "set", "accuracy", "low", "high", "n"]
 TRANSFER = MODELS_DIR / "transfer.safetensors"
-SECOND = WEIGHTS / "lite2-128-1.safetensors"  # a network as `transfer` is, which shares no pass with it
-SECOND_RECIPE = replace(TRAININGS["transfer"].recipe, learning_rate=1e-3, seed=1)
 MEMBERS = {
     "transfer alone": [TRANSFER],
-    "the second transferred network alone": [SECOND],
-    "both transferred networks": [TRANSFER, SECOND],
     "cnn and transfer": [SHIPPED, TRANSFER],
-    "cnn and both transferred networks": [SHIPPED, TRANSFER, SECOND],
     "all seeds of cnn": [SHIPPED, *SEEDS],
     "all seeds of cnn, and transfer": [SHIPPED, *SEEDS, TRANSFER],
-    "all seeds of cnn, and both transferred networks": [SHIPPED, *SEEDS, TRANSFER, SECOND],
 }
-
-
-def train_second(data: Dataset) -> None:
-    """The second transferred network, from ImageNet's weights; half an hour on two cores."""
-    torch.manual_seed(SECOND_RECIPE.seed)
-    network = Transfer(backbone="efficientnet_lite2", size=128, mirror=True, learn_statistics=True, pretrained=True)
-    model, _ = train(network, data.train, data.validation, SECOND_RECIPE, name=SECOND.stem)
-    made = {"recipe": asdict(SECOND_RECIPE), "data": f"CIFAKE, {len(data.train):,} images"}
-    finish("transfer", model, data, data, SECOND, made)
 
 
 def written(paths: list[Path]) -> Detector:
@@ -76,8 +57,6 @@ def right(logits: torch.Tensor, images: Images) -> np.ndarray:
 def main() -> None:
     """Score all on validation and the best of them on the test folder, and print the table."""
     data = load_cifake_only()
-    if not SECOND.exists():
-        train_second(data)
     logits = {path: predict_logits(load_model(path), data.validation.pixels) for path in set(chain(*MEMBERS.values()))}
     joined = {name: torch.stack([logits[path] for path in paths]).mean(0) for name, paths in MEMBERS.items()}
     rows = [(name, "validation", right(mean, data.validation)) for name, mean in joined.items()]

@@ -24,17 +24,15 @@ class Training:
     """How a shipped model is made.
 
     Attributes:
-        network: with its first weights; made of the network at `start` where there is one.
+        network: makes it with its first weights; or the file in models/ of another run's, which this one goes on from.
         recipe: how it is trained.
         learns_from: CIFAKE's dataset to the one that it is trained and chosen on.
-        start: the file in models/ of another run's network, which this one goes on from.
         false_fake: at most this share of the photographs among `learns_from`'s calibration pictures is called FAKE.
     """
 
-    network: Callable[..., Detector]
+    network: Callable[[], Detector] | str
     recipe: Recipe
     learns_from: Callable[[Dataset], Dataset] = lambda data: data
-    start: str | None = None
     false_fake: float | None = None
 
 
@@ -44,14 +42,14 @@ ROBUST = replace(LONG, epochs=10, learning_rate=4e-3, warmup=0.1, corrupted=0.6,
 TRANSFER = replace(
     FINE_TUNING, epochs=2, rounds=2, learning_rate=5e-4, block_rate=0.8, subjects=0.3, ema=0.999, cut_mix=0.25
 )
-WILD = replace(TRANSFER, epochs=3, rounds=1, learning_rate=1e-3, corrupted=0.3)
+WILD = replace(TRANSFER, rounds=1, learning_rate=1e-3, corrupted=0.3)
 
 
 TRAININGS = {
     "cnn": Training(lambda: CNN(**FULL.network), LONG),
     "small": Training(lambda: CNN(widths=(48, 64, 64), mirror=True), Recipe(epochs=8, seed=1)),
-    "robust": Training(lambda earlier: earlier, ROBUST, start="seeds/robust-41"),
-    "transfer": Training(lambda earlier: earlier, TRANSFER, start="seeds/lite2-128"),
+    "robust": Training("seeds/robust-41", ROBUST),
+    "transfer": Training("seeds/lite2-128", TRANSFER),
     "wild": Training(
         partial(Transfer, size=64, mirror=True, parts=True, learn_statistics=True, pretrained=True),
         WILD,
@@ -70,10 +68,10 @@ def train_shipped(name: str, data: Dataset, path: Path, *, seed: int | None = No
     mixture = training.learns_from(data)
     recipe = training.recipe if seed is None else replace(training.recipe, seed=seed)
     torch.manual_seed(recipe.seed)
-    earlier, after = [], ""
-    if training.start is not None:
-        earlier, after = [load_model(MODELS_DIR / f"{training.start}.safetensors")], f", after {training.start}"
-    network = training.network(*earlier)
+    if isinstance(training.network, str):
+        network, after = load_model(MODELS_DIR / f"{training.network}.safetensors"), f", after {training.network}"
+    else:
+        network, after = training.network(), ""
     model, history = train(network, mixture.train, _chooses(mixture.validation, recipe), recipe, name=name)
     made = {"recipe": asdict(recipe), "data": f"{mixture.name}, {len(mixture.train):,} images{after}"}
     finish(name, model, mixture, data, path, made)

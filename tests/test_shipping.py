@@ -8,7 +8,7 @@ from benchmarks.seeds import WEIGHTS, recipe_of
 from detector import shipping
 from detector.prediction import predict
 from detector.shipping import TRAININGS, finish, train_shipped
-from detector.training import Recipe
+from detector.training import Recipe, train
 from detector.weights import MODELS_DIR, load_model, save_model
 
 
@@ -17,16 +17,16 @@ def test_each_file_names_a_whole_recipe(path):
     assert recipe_of(path).epochs >= 1
 
 
-@pytest.mark.parametrize("name", ["cnn", "small", "robust", "transfer", "wild"])
+@pytest.mark.parametrize("name", TRAININGS)
 def test_the_shipped_recipes_are_those_of_the_files(name):
     assert recipe_of(MODELS_DIR / f"{name}.safetensors") == TRAININGS[name].recipe
 
 
-@pytest.mark.parametrize("name", ["transfer", "wild"])
-def test_what_a_network_went_on_from_is_there(name):
-    shipped = load_model(MODELS_DIR / f"{name}.safetensors")
-    network = TRAININGS[name].network(load_model(MODELS_DIR / f"{TRAININGS[name].start}.safetensors"))
-    assert network.config == shipped.config
+@pytest.mark.parametrize("name", TRAININGS)
+def test_the_shipped_networks_are_those_of_their_trainings(name):
+    start = TRAININGS[name].network
+    network = load_model(MODELS_DIR / f"{start}.safetensors") if isinstance(start, str) else start()
+    assert network.config == load_model(MODELS_DIR / f"{name}.safetensors").config
 
 
 def test_a_lean_is_kept_by_the_file(tmp_path, standin, small_cnn, monkeypatch):
@@ -42,9 +42,10 @@ def test_what_goes_on_from_another_run_says_so(tmp_path, standin, small_cnn, mon
     save_model(small_cnn, tmp_path / "first.safetensors", recipe={"epochs": 1}, data="stand-in")
     monkeypatch.setattr(shipping, "MODELS_DIR", tmp_path)
     given = []
-    training = shipping.Training(
-        lambda earlier: given.append(earlier) or earlier, Recipe(epochs=1, batch_size=32, images=64), start="first"
+    monkeypatch.setattr(
+        shipping, "train", lambda network, *rest, **how: given.append(network) or train(network, *rest, **how)
     )
+    training = shipping.Training("first", Recipe(epochs=1, batch_size=32, images=64))
     monkeypatch.setitem(TRAININGS, "second", training)
     train_shipped("second", standin, tmp_path / "second.safetensors")
     with safe_open(tmp_path / "second.safetensors", "pt") as file:
