@@ -43,7 +43,7 @@ SHIPPED = {
     "cnn": "from scratch",
     "small": "its small sibling",
     "robust": "from scratch, with changed pictures",
-    "wild": "`robust`, trained on with several sources",
+    "wild": "an earlier `robust`, trained on with several sources",
     "transfer": "EfficientNet-Lite2 from ImageNet",
 }
 MARKS = ("<!-- records: written by `python -m detector evaluate` -->", "<!-- end of records -->")
