@@ -82,6 +82,7 @@ from detector.robustness import check_corrupted, corruption_grid, robustness_tab
 
 # Other sources
 from detector.measured import left_out_table, outsiders_table, patches_table
+from detector.probes import cues_elsewhere
 
 # Explanation
 from detector.explanation import MAPS, band_evidence, lay_out, one_view
@@ -127,7 +128,7 @@ __all__ = [
     # changed pictures
     "CORRUPTIONS", "check_corrupted", "corrupt", "corruption_grid", "corruption_heatmaps", "robustness_table",
     # other sources
-    "left_out_table", "outsiders_table", "patches_table",
+    "cues_elsewhere", "left_out_table", "outsiders_table", "patches_table",
     # explanation
     "MAPS", "band_evidence", "band_lines", "embedding_scatter", "explanation_table", "lay_out", "map_grid", "one_view",
     "predict_features",

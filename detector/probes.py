@@ -10,6 +10,7 @@ mean and deviation 60.6%, radial spectrum 79.0%, DCT 83.0%, noise residual 83.6%
 regression is linear, so these are what the cues give at least.
 """
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from detector.audit import brightness, radial_spectra
-from detector.cifake import find_cifake
+from detector.cifake import CLASSES, find_cifake
 from detector.data import Dataset, Images, leak_free_rows
 from detector.evaluation import wilson
 from detector.progress import progress
@@ -138,12 +139,31 @@ def cue_table(data: Dataset) -> pd.DataFrame:
     rows = {cue: (cue,) for cue in train} | COMBINATIONS | {"all of these": tuple(train)}
     table = {}
     for row, cues in progress(rows.items(), desc="fitting probes", unit=" probes"):
-        known, unseen = (np.concatenate([features[cue] for cue in cues], axis=1) for features in (train, test))
+        known, unseen = _joined(train, cues), _joined(test, cues)
         right = probe(known, data.train.labels.numpy()).predict(unseen) == data.test.labels.numpy()
         interval = wilson(right.sum(), len(right))
         table[row] = (known.shape[1], right.mean(), *interval, len(right), right[own].mean())
     columns = ["features", "value", "low", "high", "n", "leak-free"]
     return pd.DataFrame.from_dict(table, orient="index", columns=columns).rename_axis("cue")
+
+
+def cues_elsewhere(data: Dataset, sources: Mapping[str, Images]) -> pd.DataFrame:
+    """Share (%) of each source's pictures that a probe of each cue calls FAKE, fitted on the training set.
+
+    Rows are CIFAKE's own test photographs and fakes, then the sources; columns the CUES and 'all of these'.
+    """
+    own = {f"{name}/cifake": data.test[(data.test.labels == label).numpy()] for label, name in enumerate(CLASSES)}
+    known, labels = measure(data.train, None), data.train.labels.numpy()
+    foreign = {name: measure(images, None) for name, images in (own | dict(sources)).items()}
+    table = {}
+    for column, cues in {**{cue: (cue,) for cue in CUES}, "all of these": tuple(CUES)}.items():
+        fitted = probe(_joined(known, cues), labels)
+        table[column] = {name: 100 * fitted.predict(_joined(found, cues)).mean() for name, found in foreign.items()}
+    return pd.DataFrame(table).rename_axis("source")
+
+
+def _joined(cues: Mapping[str, np.ndarray], names: Iterable[str]) -> np.ndarray:
+    return np.concatenate([cues[name] for name in names], axis=1)
 
 
 def probe(features: np.ndarray, labels: np.ndarray) -> Pipeline:

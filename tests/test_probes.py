@@ -132,6 +132,20 @@ def test_table_on_the_standin(standin, monkeypatch):
     assert table.loc["mean colour", "leak-free"] == pytest.approx(right[own].mean(), abs=0.002)
 
 
+def test_elsewhere_each_cue_says_what_its_probe_says(standin):
+    source = standin.validation[:50]
+    table = probes.cues_elsewhere(standin, {"REAL/elsewhere": source})
+    assert table.columns.tolist() == [*probes.CUES, "all of these"]
+    assert table.index.tolist() == ["REAL/cifake", "FAKE/cifake", "REAL/elsewhere"]
+    fitted = probes.probe(probes.noise_residual(standin.train.pixels), standin.train.labels.numpy())
+    for name, images in {
+        "REAL/elsewhere": source,
+        "FAKE/cifake": standin.test[standin.test.labels.numpy() == 1],
+    }.items():
+        called = 100 * fitted.predict(probes.noise_residual(images.pixels)).mean()
+        assert table.loc[name, "noise residual"] == pytest.approx(called, abs=2.1)  # a picture more or less
+
+
 def test_a_planted_cue_is_found_and_chance_is_not_beaten(standin):
     """Pictures darkened where FAKE: mean colour tells all; with labels at random, nothing does."""
 
