@@ -26,12 +26,16 @@ TABLE = Path(__file__).with_name("ensembles.csv")
 ENSEMBLE = MODELS_DIR.parent / "build" / "ensemble.safetensors"
 SHIPPED, SEEDS = MODELS_DIR / "cnn.safetensors", sorted(WEIGHTS.glob("cnn-*.safetensors"))
 COLUMNS = ["members", "set", "accuracy", "low", "high", "n"]
-TRANSFER = MODELS_DIR / "transfer.safetensors"
+TRANSFER, ROBUST = MODELS_DIR / "transfer.safetensors", MODELS_DIR / "robust.safetensors"
+FIRST_PASS = WEIGHTS / "lite2-128.safetensors"  # what `transfer` went on from
 MEMBERS = {
     "transfer alone": [TRANSFER],
     "cnn and transfer": [SHIPPED, TRANSFER],
     "all seeds of cnn": [SHIPPED, *SEEDS],
     "all seeds of cnn, and transfer": [SHIPPED, *SEEDS, TRANSFER],
+    "all seeds of cnn, robust and transfer": [SHIPPED, *SEEDS, ROBUST, TRANSFER],
+    "all seeds of cnn, transfer before and after": [SHIPPED, *SEEDS, FIRST_PASS, TRANSFER],
+    "all seeds of cnn, robust, transfer before and after": [SHIPPED, *SEEDS, ROBUST, FIRST_PASS, TRANSFER],
 }
 
 
