@@ -95,7 +95,10 @@ class Detector(nn.Module):
 
 
 def limit_contrast(pixels: torch.Tensor, lowest: float, highest: float) -> torch.Tensor:
-    """Pictures (B, C, H, W) whose values' standard deviation lies within limits, about their mean, as it was."""
+    """Float32 pixels in [0, 1], (B, 3, H, W), scaled about each picture's mean until they deviate within the limits.
+
+    What lies within stays as it is; the others may leave [0, 1]. The deviation is that of all values of a picture.
+    """
     deviation, mean = torch.std_mean(pixels, (1, 2, 3), keepdim=True)
     gain = deviation.clamp(lowest, highest) / deviation.clamp(min=1 / 255)  # a flat picture has none
     return mean + gain * (pixels - mean)

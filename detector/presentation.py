@@ -169,6 +169,7 @@ FORMATS = {
     "recorded": "{:.2%}",
     "recomputed": "{:.2%}",
     "largest difference": "{:.1g}",
+    **dict.fromkeys(["mean colour", "radial spectrum", "DCT coefficients", "noise residual", "all of these"], "{:.1f}"),
     **dict.fromkeys(["unchanged", "mean", "worst", "worst, kept out", "PGD 1/255", "PGD 2/255"], "{:.2%}"),
 }
 LEFT = [

@@ -150,16 +150,18 @@ def cue_table(data: Dataset) -> pd.DataFrame:
 def cues_elsewhere(data: Dataset, sources: Mapping[str, Images]) -> pd.DataFrame:
     """Share (%) of each source's pictures that a probe of each cue calls FAKE, fitted on the training set.
 
-    Rows are CIFAKE's own test photographs and fakes, then the sources; columns the CUES and 'all of these'.
+    To one digit. Rows are CIFAKE's own test photographs and fakes, then the sources; columns the CUES, 'all of these',
+    and n, the number of pictures.
     """
     own = {f"{name}/cifake": data.test[(data.test.labels == label).numpy()] for label, name in enumerate(CLASSES)}
+    everything = own | dict(sources)
     known, labels = measure(data.train, None), data.train.labels.numpy()
-    foreign = {name: measure(images, None) for name, images in (own | dict(sources)).items()}
-    table = {}
+    foreign = {name: measure(images, None) for name, images in everything.items()}
+    table = pd.DataFrame(index=pd.Index(foreign, name="source"))
     for column, cues in {**{cue: (cue,) for cue in CUES}, "all of these": tuple(CUES)}.items():
         fitted = probe(_joined(known, cues), labels)
-        table[column] = {name: 100 * fitted.predict(_joined(found, cues)).mean() for name, found in foreign.items()}
-    return pd.DataFrame(table).rename_axis("source")
+        table[column] = [round(100 * fitted.predict(_joined(found, cues)).mean(), 1) for found in foreign.values()]
+    return table.assign(n=[len(images) for images in everything.values()])
 
 
 def _joined(cues: Mapping[str, np.ndarray], names: Iterable[str]) -> np.ndarray:

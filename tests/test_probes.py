@@ -135,8 +135,9 @@ def test_table_on_the_standin(standin, monkeypatch):
 def test_elsewhere_each_cue_says_what_its_probe_says(standin):
     source = standin.validation[:50]
     table = probes.cues_elsewhere(standin, {"REAL/elsewhere": source})
-    assert table.columns.tolist() == [*probes.CUES, "all of these"]
+    assert table.columns.tolist() == [*probes.CUES, "all of these", "n"]
     assert table.index.tolist() == ["REAL/cifake", "FAKE/cifake", "REAL/elsewhere"]
+    assert table["n"].tolist() == [*np.bincount(standin.test.labels), 50]
     fitted = probes.probe(probes.noise_residual(standin.train.pixels), standin.train.labels.numpy())
     for name, images in {
         "REAL/elsewhere": source,
