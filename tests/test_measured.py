@@ -76,15 +76,17 @@ def test_left_out_table_by_hand(tmp_path):
 
 def test_outsiders_table_by_hand(tmp_path):
     path = tmp_path / "outsiders.csv"
-    met, unmet = "FAKE/made_autoencoder_nearest", ["FAKE/made_gan_style", "FAKE/made_denoiser"]
-    rows = [f"{name},{value},{score}" for score, values in {"a": (0.9, 0.5, 0.6), "b": (0.8, 0.7, 0.8)}.items()
-            for name, value in zip((met, *unmet), values, strict=True)]  # fmt: skip
+    met, unmet = ["FAKE/cifake", "FAKE/made_autoencoder_nearest"], ["FAKE/made_gan_style", "FAKE/made_denoiser"]
+    scores = {"a": (0.9, 0.1, 0.5, 0.6), "b": (0.8, 0.1, 0.7, 0.8)}
+    rows = [f"{name},{value},{score}" for score, values in scores.items()
+            for name, value in zip((*met, *unmet), values, strict=True)]  # fmt: skip
     path.write_text("\n".join(["source,value,score", *rows, "unseen/FAKE/gan_dcgan,0.4,b", "unseen/FAKE/ddpm,0.6,b"]))
     table = outsiders_table(path)
     assert table.index.tolist() == ["b", "a"]
     assert table["mean, not met"].tolist() == pytest.approx([0.75, 0.55])
     assert table["mean, unseen"].isna().tolist() == [False, True] and table.loc["b", "mean, unseen"] == 0.5
-    assert table.loc["a", met] == 0.9 and "unseen/FAKE/ddpm" not in table
+    assert table.columns.tolist()[2:] == ["cifake", "denoiser", "gan_style"]
+    assert table.loc["a", "cifake"] == 0.9
 
 
 def test_patches_table_by_hand(tmp_path):
