@@ -19,9 +19,9 @@ from sklearn.covariance import LedoitWolf
 from sklearn.neighbors import NearestNeighbors
 
 from detector.data import Dataset, Images, concatenate, load_cifake_only
-from detector.evaluation import auc_interval, note_first_look
+from detector.evaluation import auc_against, note_first_look
 from detector.measured import outsiders_table
-from detector.models import CNN, Detector, Transfer
+from detector.models import CNN, NEIGHBOURS, Detector, Transfer
 from detector.prediction import predict_features, predict_logits
 from detector.probes import dct_coefficients, noise_residual
 from detector.training import Recipe, train
@@ -82,8 +82,8 @@ def _features(network: Detector) -> Score:
 
 
 def _nearest(read: Score, photographs: torch.Tensor) -> Score:
-    """The distance to the fifth nearest (Sun et al. 2022, arXiv 2204.06507)."""
-    nearest = NearestNeighbors(n_neighbors=5).fit(read(photographs))
+    """The distance to the NEIGHBOURS-th of them, as `Detector.distance` has it of fewer pictures of both classes."""
+    nearest = NearestNeighbors(n_neighbors=NEIGHBOURS).fit(read(photographs))
     return lambda pixels: nearest.kneighbors(read(pixels))[0][:, -1]
 
 
@@ -100,11 +100,8 @@ def all_scores(data: Dataset, sources: Sources) -> dict[str, Score]:
     rows = np.random.default_rng(0).choice(len(photographs), FITTED, replace=False)
     logits = {name: _logits(model) for name, model in (shipped | networks).items()}
     four = [logits[name] for name in networks]
-    return (
-        logits
-        | {"the four, averaged": lambda pixels: np.mean([score(pixels) for score in four], 0)}
-        | (one_class_scores(photographs[rows]))
-    )
+    averaged = {"the four, averaged": lambda pixels: np.mean([score(pixels) for score in four], 0)}
+    return logits | averaged | one_class_scores(photographs[rows])
 
 
 def _logits(model: Detector) -> Score:
@@ -113,10 +110,8 @@ def _logits(model: Detector) -> Score:
 
 def aucs(score: Score, photographs: torch.Tensor, fakes: dict[str, torch.Tensor]) -> pd.DataFrame:
     """The AUC of each source's fakes against the photographs: columns source, value, low, high, n."""
-    known, rows = score(photographs), []
-    for source, pixels in fakes.items():
-        labels = np.repeat([0, 1], [len(known), len(pixels)])
-        rows.append((source, *auc_interval(labels, np.concatenate([known, score(pixels)]).astype(float)), len(pixels)))
+    known = score(photographs)
+    rows = [(source, *auc_against(known, score(pixels)), len(pixels)) for source, pixels in fakes.items()]
     return pd.DataFrame(rows, columns=["source", "value", "low", "high", "n"])
 
 
@@ -129,13 +124,12 @@ def main() -> None:
     photographs = sources["REAL/cifake"]["validation"].pixels
     scores = all_scores(data, sources)
     table = pd.concat([aucs(score, photographs, fakes).assign(score=name) for name, score in scores.items()])
-    unmet = table[table["source"].str.contains("gan_|denoiser")]
-    best = unmet.groupby("score")["value"].mean().idxmax()
+    table.to_csv(TABLE, index=False, float_format="%.6f")
+    best = outsiders_table(TABLE).index[0]
     unseen = {name: images.pixels for name, images in load_unseen().items() if name.startswith("FAKE")}
     small = {f"unseen/{name}": pixels for name, pixels in unseen.items() if not name.startswith(LARGE)}
     there = aucs(scores[best], data.test.pixels[data.test.labels == 0], small).assign(score=best)
-    table = pd.concat([table, there])
-    table.to_csv(TABLE, index=False, float_format="%.6f")
+    pd.concat([table, there]).to_csv(TABLE, index=False, float_format="%.6f")
     note_first_look(NETWORKS, "unseen, drawn at 32 pixels, mean AUC", there["value"].mean(), name=best)
     print(outsiders_table(TABLE).round(3).to_string())
 

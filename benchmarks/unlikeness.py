@@ -20,7 +20,7 @@ from sklearn.neighbors import NearestNeighbors
 from detector.cifake import DATA_DIR
 from detector.corruptions import CORRUPTIONS
 from detector.data import Images, load_cifake_only
-from detector.evaluation import auc_interval
+from detector.evaluation import auc_against
 from detector.models import BANK, NEIGHBOURS, Detector
 from detector.pictures import to_cifake
 from detector.prediction import predict_distance, predict_features, predict_logits
@@ -115,8 +115,7 @@ def main() -> None:
     for name, score in scores(model, fitted).items():
         known = score(calibration)
         for kind, pixels in unlike.items():
-            labels = np.repeat([0, 1], [len(known), len(pixels)])
-            value, low, high = auc_interval(labels, np.concatenate([known, score(pixels)]).astype(np.float64))
+            value, low, high = auc_against(known, score(pixels))
             rows.append({"score": name, "kind": kind, "value": value, "low": low, "high": high, "n": len(pixels)})
     table = pd.DataFrame(rows)
     table.to_csv(TABLE, index=False, float_format="%.6f")

@@ -55,6 +55,12 @@ def auc_interval(labels: np.ndarray, probs: np.ndarray) -> tuple[float, float, f
     return auc, *(1 / (1 + np.exp(-(logit + np.array([-reach, reach])))))
 
 
+def auc_against(known: np.ndarray, others: np.ndarray) -> tuple[float, float, float]:
+    """`auc_interval` of scores (N,) that should be higher for the `others`, (M,), than for the known."""
+    labels = np.repeat([0, 1], [len(known), len(others)])
+    return auc_interval(labels, np.concatenate([known, others]).astype(np.float64))
+
+
 def f1_interval(table: np.ndarray, draws: int = 10_000, seed: int = 0) -> tuple[float, float, float]:
     """F1 of a confusion matrix and its percentile-bootstrap interval: its four counts, drawn anew.
 
@@ -169,9 +175,7 @@ def evaluate_source(probs: torch.Tensor, label: int, photographs: torch.Tensor) 
     k, n = int((probs >= 0.5).sum()), len(probs)
     rows = {"recall" if label else "false_fake_rate": share(k, n)}
     if label:
-        both = torch.cat([photographs, probs]).double().numpy()
-        labels = np.repeat([0, 1], [len(photographs), n])
-        rows["auc"] = (*auc_interval(labels, both), n)
+        rows["auc"] = (*auc_against(photographs.numpy(), probs.numpy()), n)
     return metric_rows(rows)
 
 

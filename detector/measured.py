@@ -7,13 +7,7 @@ import pandas as pd
 from detector.progress import InputError
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
-OF_PARTS = [
-    "false_fake_rate",
-    "recall",
-    "auc",
-    "coverage",
-    "accuracy_answered",
-]  # of patches.csv, what the report shows
+OF_PARTS = ["false_fake_rate", "recall", "auc", "coverage", "accuracy_answered"]  # what is shown of patches.csv
 
 
 def speed_table(path: Path = BENCHMARKS / "bench.csv") -> pd.DataFrame:

@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss
 
-from detector.evaluation import LEVEL, auc_interval, evaluate, evaluate_source, metric_rows, share, wilson
+from detector.evaluation import LEVEL, auc_against, evaluate, evaluate_source, metric_rows, share, wilson
 from detector.progress import progress
 from detector.verdicts import UNSURE, probs_of
 
@@ -112,8 +112,7 @@ def evaluate_unseen(verdicts: pd.DataFrame, labels: torch.Tensor, photographs: p
 
     The rows of `evaluate_source` and `verdict_rates`, and unlike_auc: how well the distance alone tells the two apart.
     """
-    both = np.concatenate([photographs["distance"], verdicts["distance"]])
-    unlike = auc_interval(np.repeat([0, 1], [len(photographs), len(verdicts)]), both)
+    unlike = auc_against(photographs["distance"].to_numpy(), verdicts["distance"].to_numpy())
     rows = evaluate_source(probs_of(verdicts), int(labels[0]), probs_of(photographs))
     return pd.concat([rows, verdict_rates(verdicts, labels), metric_rows({"unlike_auc": (*unlike, len(verdicts))})])
 

@@ -131,7 +131,7 @@ class CNN(Detector):
     ):
         super().__init__(widths[-1], mirror=mirror, parts=parts)
         self.config = {"widths": list(widths), "stem": stem, "residuals": residuals, "mirror": mirror, "parts": parts}
-        self.config |= {} if contrast is None else {"contrast": list(contrast)}
+        self.config["contrast"] = contrast and list(contrast)  # as a file gives it back
         self.contrast = contrast
         self.stem = conv_block(3, stem)
         stages = [
