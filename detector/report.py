@@ -1,5 +1,6 @@
 """Execute the report and render it, while the terminal tells which cell runs, what it does and what is left."""
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
+from jupyter_core.utils import ensure_event_loop
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbconvert import HTMLExporter
@@ -73,8 +75,23 @@ def execute(notebook: nbformat.NotebookNode) -> None:
         with client.setup_kernel(env=os.environ | {PROGRESS_FILE: str(lines)}), terminal.watching():
             for index, cell in enumerate(notebook.cells):
                 terminal.enter(index, cell)
-                client.execute_cell(cell, index)
+                with _nothing_left_waiting():
+                    client.execute_cell(cell, index)
     _tidy(notebook)
+
+
+@contextlib.contextmanager
+def _nothing_left_waiting() -> Iterator[None]:
+    """On Ctrl-C, end what waits for the cell, which would otherwise report the kernel's end as a failure of its own."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        loop = ensure_event_loop()
+        waiting = asyncio.all_tasks(loop)
+        for task in waiting:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*waiting, return_exceptions=True))
+        raise
 
 
 def _tidy(notebook: nbformat.NotebookNode) -> None:

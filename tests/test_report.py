@@ -172,6 +172,22 @@ def test_ctrl_c_is_one_sentence(tmp_path):
     assert "Traceback" not in told
 
 
+def test_ctrl_c_leaves_nothing_waiting_for_a_dead_kernel(monkeypatch, caplog):
+    clean_up = NotebookClient._async_cleanup_kernel
+
+    async def slowly(client):  # as on a busy machine: time enough to notice that the kernel is gone
+        await clean_up(client)
+        await asyncio.sleep(2)
+
+    monkeypatch.setattr(NotebookClient, "_cleanup_kernel", run_sync(slowly))
+    endless = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("import time; time.sleep(60)")])
+    threading.Timer(4, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        report.execute(endless)
+    gc.collect()  # a task whose exception nobody took tells of it when it goes
+    assert not caplog.records
+
+
 def test_a_folder_is_judged_into_a_table(tmp_path):
     (tmp_path / "in").mkdir()
     Image.effect_noise((64, 64), 50).save(tmp_path / "in" / "a.png")
