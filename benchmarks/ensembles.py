@@ -26,16 +26,20 @@ TABLE = Path(__file__).with_name("ensembles.csv")
 ENSEMBLE = MODELS_DIR.parent / "build" / "ensemble.safetensors"
 SHIPPED, SEEDS = MODELS_DIR / "cnn.safetensors", sorted(WEIGHTS.glob("cnn-*.safetensors"))
 COLUMNS = ["members", "set", "accuracy", "low", "high", "n"]
-TRANSFER, ROBUST = MODELS_DIR / "transfer.safetensors", MODELS_DIR / "robust.safetensors"
-FIRST_PASS = WEIGHTS / "lite2-128.safetensors"  # what `transfer` went on from
+TRANSFER = MODELS_DIR / "transfer.safetensors"
+AGAIN, LARGE = WEIGHTS / "lite2-128.safetensors", WEIGHTS / "lite2-224.safetensors"  # another seed; at 224 pixels
 MEMBERS = {
+    "cnn alone": [SHIPPED],
     "transfer alone": [TRANSFER],
-    "cnn and transfer": [SHIPPED, TRANSFER],
+    "transfer, another seed, alone": [AGAIN],
+    "transfer at 224 pixels alone": [LARGE],
     "all seeds of cnn": [SHIPPED, *SEEDS],
+    "all of transfer": [TRANSFER, AGAIN, LARGE],
+    "cnn and transfer": [SHIPPED, TRANSFER],
     "all seeds of cnn, and transfer": [SHIPPED, *SEEDS, TRANSFER],
-    "all seeds of cnn, robust and transfer": [SHIPPED, *SEEDS, ROBUST, TRANSFER],
-    "all seeds of cnn, transfer before and after": [SHIPPED, *SEEDS, FIRST_PASS, TRANSFER],
-    "all seeds of cnn, robust, transfer before and after": [SHIPPED, *SEEDS, ROBUST, FIRST_PASS, TRANSFER],
+    "cnn, transfer, and transfer at 224 pixels": [SHIPPED, TRANSFER, LARGE],
+    "all seeds of cnn, transfer, and transfer at 224 pixels": [SHIPPED, *SEEDS, TRANSFER, LARGE],
+    "all seeds of cnn, and all of transfer": [SHIPPED, *SEEDS, TRANSFER, AGAIN, LARGE],
 }
 
 

@@ -158,6 +158,7 @@ class Transfer(Detector):
         size: side that the 32x32 pictures are brought to, bilinearly; 32 leaves them as they are, and takes the stride
             from the first convolution instead, so that all that follows is as fine as of 64 pixels.
         mirror: judge the mirror image too.
+        parts: judge the parts of a larger picture too.
         learn_statistics: batch normalisation follows the pictures in training; else it keeps ImageNet's statistics.
         pretrained: start from ImageNet's weights; a model that is loaded from a file brings its own.
 
@@ -170,12 +171,14 @@ class Transfer(Detector):
         backbone: str = "efficientnet_lite0",
         size: int = 64,
         mirror: bool = False,
+        parts: bool = False,
         learn_statistics: bool = False,
         pretrained: bool = False,
     ):
         network, features, mean, std = BACKBONES[backbone](pretrained)
-        super().__init__(features, mirror=mirror)
-        self.config = {"backbone": backbone, "size": size, "mirror": mirror, "learn_statistics": learn_statistics}
+        super().__init__(features, mirror=mirror, parts=parts)
+        self.config = {"backbone": backbone, "size": size, "mirror": mirror, "parts": parts}
+        self.config["learn_statistics"] = learn_statistics
         self.size = size
         self.learn_statistics = learn_statistics
         self.backbone = network

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from detector.budgets import BUDGETS, FINE_TUNING
 from detector.calibration import calibrate, lean
 from detector.corruptions import corrupt_some
 from detector.data import Dataset, Images, concatenate
-from detector.models import CNN, Detector
+from detector.models import CNN, Detector, Transfer
 from detector.training import Recipe, train
 from detector.weights import MODELS_DIR, load_model, save_model
 from detector.wild import several_sources
@@ -39,25 +40,26 @@ FULL = BUDGETS["full"]
 LONG = replace(FULL.cnn, epochs=34, cut_mix=0.5, seed=1)
 ROBUST = replace(LONG, epochs=10, learning_rate=4e-3, warmup=0.1, corrupted=0.6, seed=0)
 TRANSFER = replace(
-    FINE_TUNING, epochs=2, rounds=2, learning_rate=5e-4, block_rate=0.8, subjects=0.3, ema=0.999, cut_mix=0.25
+    FINE_TUNING,
+    epochs=14,
+    batch_size=256,
+    learning_rate=2e-3,
+    warmup=0.1,
+    block_rate=0.8,
+    subjects=0.3,
+    ema=0.999,
+    cut_mix=0.5,
+    seed=4,
 )
-WILD = replace(FULL.cnn, epochs=3, learning_rate=8e-3, corrupted=0.3, cut_mix=0.5)
-
-
-def _earlier_robust() -> CNN:
-    """`robust` as it was after 23 passes, but judging the parts of larger pictures too."""
-    earlier = load_model(MODELS_DIR / "seeds" / "robust-23.safetensors")
-    network = CNN(**earlier.config | {"parts": True})
-    network.load_state_dict(earlier.state_dict())
-    return network
-
+WILD = replace(TRANSFER, epochs=4, corrupted=0.3, cut_mix=0.25, seed=5)
+LITE2 = partial(Transfer, backbone="efficientnet_lite2", size=128, mirror=True, learn_statistics=True, pretrained=True)
 
 TRAININGS = {
     "cnn": Training(lambda: CNN(**FULL.network), LONG),
     "small": Training(lambda: CNN(widths=(48, 64, 64), mirror=True), Recipe(epochs=8, seed=1)),
     "robust": Training("seeds/robust-41", ROBUST),
-    "transfer": Training("seeds/lite2-128", TRANSFER),
-    "wild": Training(_earlier_robust, WILD, several_sources, false_fake=0.03),
+    "transfer": Training(LITE2, TRANSFER),
+    "wild": Training(partial(LITE2, parts=True), WILD, several_sources, false_fake=0.03),
 }
 
 
