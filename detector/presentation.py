@@ -43,8 +43,8 @@ SHIPPED = {
     "cnn": "from scratch",
     "small": "its small sibling",
     "robust": "from scratch, with changed pictures",
-    "wild": "an earlier `robust`, trained on with several sources",
-    "transfer": "EfficientNet-Lite2 from ImageNet",
+    "wild": "EfficientNet-Lite2 from ImageNet, with several sources",
+    "transfer": "EfficientNet-Lite2 from ImageNet, with CIFAKE alone",
 }
 MARKS = ("<!-- records: written by `python -m detector evaluate` -->", "<!-- end of records -->")
 

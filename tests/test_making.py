@@ -33,10 +33,11 @@ def photographs(standin) -> torch.Tensor:
 @pytest.fixture
 def brief(monkeypatch):
     """Makers with few weights, which learn and make little."""
-    tiny = {name: replace(maker, network=TINY.get(name, maker.network), steps=2) for name, maker in MAKERS.items()}
+    tiny = {
+        name: replace(maker, network=TINY.get(name, maker.network), steps=2, batch=4) for name, maker in MAKERS.items()
+    }
     monkeypatch.setattr(making, "MADE", 130)
     monkeypatch.setattr(making, "MAKERS", tiny)
-    monkeypatch.setattr(making, "Photographs", partial(Photographs, batch=4))
 
 
 def last(steps: teaching.Steps) -> nn.Module:
@@ -90,7 +91,7 @@ def test_the_file_says_how_it_was_taught(photographs, brief, tmp_path):
         facts = file.metadata()
         assert {file.get_tensor(key).dtype for key in file.keys()} == {torch.float16, torch.int64}  # noqa: SIM118
     assert facts["maker"] == "gan_nearest"
-    assert '"steps": 3, "seed": 5' in facts["recipe"]
+    assert '"steps": 3, "batch": 4, "seed": 5' in facts["recipe"]
     assert "hinge" in facts["recipe"]
     assert facts["photographs"].startswith("200, ")
     assert torch.__version__ in facts["versions"]

@@ -1,5 +1,7 @@
 """The report itself: the committed one keeps its promises, a small one runs, bad input is told in a sentence."""
 
+import asyncio
+import gc
 import hashlib
 import importlib
 import json
@@ -8,10 +10,13 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 
 import nbformat
 import pandas as pd
 import pytest
+from jupyter_core.utils import run_sync
+from nbclient import NotebookClient
 from PIL import Image
 
 import functions
