@@ -34,6 +34,7 @@ NETWORKS = MODELS_DIR.parent / "build" / "outsiders.safetensors"
 RECIPE = Recipe(epochs=2)
 FITTED = 10_000  # photographs that a one-class score knows
 LARGE = "FAKE/sd14"  # the sources of `data/unseen/` that begin so were not drawn at 32 pixels
+FEATURES = "distance to photographs, features of "
 Score = Callable[[torch.Tensor], np.ndarray]  # of uint8 pictures (N, 3, 32, 32), the higher the more likely FAKE
 
 
@@ -68,10 +69,10 @@ def trained_networks(data: Dataset, sources: Sources) -> dict[str, Detector]:
 
 def one_class_scores(photographs: torch.Tensor) -> dict[str, Score]:
     """How far pictures lie from these photographs, by features of networks and by plain statistics."""
-    networks = {f"features of {name}": load_model(MODELS_DIR / f"{name}.safetensors") for name in ("cnn", "transfer")}
-    networks |= {"ImageNet's features": Transfer(pretrained=True).eval()}
+    networks = {f"{FEATURES}{name}": load_model(MODELS_DIR / f"{name}.safetensors") for name in ("cnn", "transfer")}
+    networks |= {"distance to photographs, ImageNet's features": Transfer(pretrained=True).eval()}
     readings = {name: _features(network) for name, network in networks.items()}
-    return {f"distance to photographs, {name}": _nearest(read, photographs) for name, read in readings.items()} | {
+    return {name: _nearest(read, photographs) for name, read in readings.items()} | {
         "Mahalanobis to photographs, DCT": _mahalanobis(dct_coefficients, photographs),
         "Mahalanobis to photographs, noise residual": _mahalanobis(noise_residual, photographs),
     }
@@ -90,6 +91,12 @@ def _nearest(read: Score, photographs: torch.Tensor) -> Score:
 def _mahalanobis(read: Score, photographs: torch.Tensor) -> Score:
     fitted = LedoitWolf().fit(read(photographs))
     return lambda pixels: fitted.mahalanobis(read(pixels))
+
+
+def weights_of(score: str) -> Path:
+    """The file that a score reads: that of the network whose logits or features they are, or of those trained here."""
+    path = MODELS_DIR / f"{score.removeprefix(FEATURES)}.safetensors"
+    return path if path.exists() else NETWORKS
 
 
 def all_scores(data: Dataset, sources: Sources) -> dict[str, Score]:
@@ -130,7 +137,7 @@ def main() -> None:
     small = {f"unseen/{name}": pixels for name, pixels in unseen.items() if not name.startswith(LARGE)}
     there = aucs(scores[best], data.test.pixels[data.test.labels == 0], small).assign(score=best)
     pd.concat([table, there]).to_csv(TABLE, index=False, float_format="%.6f")
-    note_first_look(NETWORKS, "unseen, drawn at 32 pixels, mean AUC", there["value"].mean(), name=best)
+    note_first_look(weights_of(best), "unseen, drawn at 32 pixels, mean AUC", there["value"].mean(), name=best)
     print(outsiders_table(TABLE).round(3).to_string())
 
 
