@@ -1,7 +1,9 @@
 """Figures on what training takes: data in, Figure out."""
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from detector.figures import MODEL_COLORS, new_figure
@@ -47,24 +49,48 @@ def cost_dots(table: pd.DataFrame, front: pd.Series) -> Figure:
 
     A line joins those that `front`, a bool for each, says are matched by none of the cheaper.
     """
-    figure, axes = new_figure("What a multiplication buys, in the same seconds", size=(8, 4.6), of_record=True)
+    figure, axes = new_figure("What a multiplication buys, in the same seconds", size=(8, 5.4), of_record=True)
     cell = axes[0, 0]
+    by_error = (lambda y: -np.log(np.maximum(100 - y, 0.01)), lambda t: 100 - np.exp(-t))
+    cell.set_yscale("function", functions=by_error)  # half the errors is as far everywhere
     families = table.index.str.split("-").str[0]
     for family, color in zip(dict.fromkeys(sorted(families)), MODEL_COLORS, strict=False):
         rows = table[families == family]
         error = 100 * (rows[["low", "high"]].sub(rows["value"], axis=0).abs().to_numpy().T)
         cell.errorbar(rows["MACs"] / 1e6, 100 * rows["value"], error, fmt="o", ms=6, capsize=2, color=color)
-    for macs, rows in table.groupby("MACs"):  # the cheapest have their names to the left, out of their neighbours' way
-        side, away = ("right", -6) if macs == table["MACs"].min() else ("left", 6)
-        for place, (name, value) in enumerate(rows["value"].items()):
-            point, offset = (macs / 1e6, 100 * value), (away, -4 if place % 2 else 6)
-            cell.annotate(name, point, offset, ha=side, textcoords="offset points", fontsize=8)
     best = table[front].sort_values("MACs")
     cell.plot(best["MACs"] / 1e6, 100 * best["value"], color="0.5", lw=1, zorder=0)
     cell.set(xscale="log", xlabel="millions of multiply-accumulates a picture", ylabel="validation accuracy (%)")
-    ticks = sorted({round(macs / 1e6) for macs in table["MACs"]})
-    cell.set_xticks(ticks, [str(tick) for tick in ticks])
+    cell.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
+    cell.xaxis.set_major_formatter(mpl.ticker.ScalarFormatter())
     cell.xaxis.set_minor_locator(mpl.ticker.NullLocator())
-    cell.set_xlim(table["MACs"].min() / 1.35e6, 1.6 * table["MACs"].max() / 1e6)
+    lowest, highest = 100 * table["low"].min() - 3, 100 * table["high"].max() + 0.5
+    cell.set_yticks([tick for tick in (75, 80, 85, 90, 92, 94, 95, 96, 97, 98) if lowest < tick < highest])
+    cell.set_xlim(table["MACs"].min() / 2.6e6, 2 * table["MACs"].max() / 1e6)
+    _name(cell, table)
     cell.grid(alpha=0.3)
     return figure
+
+
+def _name(cell: Axes, table: pd.DataFrame, line: float = 11) -> None:
+    """Write each row's name beside its dot, in points: to the left where others are near on the right alone.
+
+    The most accurate first; a name that would lie on another is moved down as far as it takes.
+    """
+    cost = np.unique(table["MACs"])
+    near = cost[1:] / cost[:-1] < 1.25
+    left = set(cost[np.append(near, False) & ~np.append(False, near)])
+    cell.figure.draw_without_rendering()  # only then do its places stay
+    points_a_pixel = 72 / cell.figure.dpi
+    taken: list[tuple[float, float, float]] = []  # from, to, height
+    for name, row in table.sort_values("value", ascending=False).iterrows():
+        place = row["MACs"] / 1e6, 100 * row["value"]
+        x, y = cell.transData.transform(place) * points_a_pixel
+        width, away = 5 * len(name), -6 if row["MACs"] in left else 6
+        start = x + away - width if away < 0 else x + away
+        down = 0
+        while any(start < to and start + width > from_ and abs(y - down - at) < line for from_, to, at in taken):
+            down += 1
+        taken.append((start, start + width, y - down))
+        side = "right" if away < 0 else "left"
+        cell.annotate(name, place, (away, -down), ha=side, va="center", textcoords="offset points", fontsize=8)
