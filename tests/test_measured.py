@@ -1,5 +1,7 @@
 """What was measured in longer runs: read rightly, and worth what the report says of it."""
 
+from itertools import combinations
+
 import pandas as pd
 import pytest
 
@@ -147,6 +149,15 @@ def test_transfer_table_is_sorted_and_its_front_has_what_nothing_cheaper_matches
     (line,) = [line for line in cost_dots(table, front).axes[0].lines if line.get_color() == "0.5"]
     assert line.get_xdata().tolist() == [1, 2]
     assert line.get_ydata().tolist() == pytest.approx([90, 95])
+
+
+def test_no_name_of_the_study_lies_on_another():
+    table = transfer_table()
+    figure = cost_dots(table, pareto_front(table))
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent().padded(-1) for text in figure.axes[0].texts]
+    assert len(boxes) == len(table)
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
 
 
 def test_ensemble_table_by_hand(tmp_path):
