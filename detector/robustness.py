@@ -11,7 +11,7 @@ from torch import nn
 from detector.corruptions import CORRUPTIONS, corrupt
 from detector.data import Images
 from detector.evaluation import RESULTS, SLICE, evaluate, read_records, records_table
-from detector.prediction import predict
+from detector.prediction import BATCH, predict
 from detector.preprocessing import to_unit
 from detector.progress import progress
 
@@ -36,7 +36,7 @@ def attack(model: nn.Module, pixels: torch.Tensor, labels: torch.Tensor, radius:
     Projected gradient descent (Madry et al. 2018, arXiv 1706.06083) from the picture itself, ASCENT steps of a quarter
     of the radius, rounded to what can be saved. The adversary knows the model.
     """
-    batches = list(zip(pixels.split(125), labels.split(125), strict=True))
+    batches = list(zip(pixels.split(BATCH), labels.split(BATCH), strict=True))
     with progress(batches, desc=f"attacking by {radius}/255", unit=" batches", delay=1) as bar:
         return torch.cat([_attack(model, batch, wanted.float(), radius / 255) for batch, wanted in bar])
 

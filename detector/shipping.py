@@ -78,17 +78,22 @@ def train_shipped(name: str, data: Dataset, path: Path, *, seed: int | None = No
         network, after = training.network(), ""
     model, history = train(network, mixture.train, _chooses(mixture.validation, recipe), recipe, name=name)
     made = {"recipe": asdict(recipe), "data": f"{mixture.name}, {len(mixture.train):,} images{after}"}
-    finish(name, model, mixture, data, path, made)
+    finish(model, mixture, data, path, made, training.false_fake)
     return history
 
 
-def finish(name: str, model: Detector, mixture: Dataset, data: Dataset, path: Path, made: dict) -> None:
-    """Calibrate a trained model, which learnt from `mixture`, and write it to `path` with how it was `made`."""
+def finish(
+    model: Detector, mixture: Dataset, data: Dataset, path: Path, made: dict, false_fake: float | None = None
+) -> None:
+    """Calibrate a model, which learnt from `mixture`, and write it to `path` with how it was `made`.
+
+    It is leaned towards REAL first where a share of `Training.false_fake` is given.
+    """
     raw = path.with_suffix(".part")  # what is not calibrated never lies where it ships
     save_model(model, raw, **made)
     model = load_model(raw)  # as it ships: rounded
     raw.unlink()
-    if (false_fake := TRAININGS[name].false_fake) is not None:
+    if false_fake is not None:
         lean(model, mixture.calibration, false_fake)
         leaned = f"leaned until at most {false_fake:.0%} of their calibration photographs are called FAKE"
         made = made | {"data": f"{made['data']}; {leaned}"}

@@ -29,10 +29,10 @@ def test_the_shipped_networks_are_those_of_their_trainings(name):
     assert network.config == load_model(MODELS_DIR / f"{name}.safetensors").config
 
 
-def test_a_lean_is_kept_by_the_file(tmp_path, standin, small_cnn, monkeypatch):
-    monkeypatch.setitem(TRAININGS, "leaning", shipping.Training(lambda: small_cnn, Recipe(epochs=1), false_fake=0.1))
+def test_a_lean_is_kept_by_the_file(tmp_path, standin, small_cnn):
     path = tmp_path / "leaning.safetensors"
-    finish("leaning", small_cnn, standin, standin, path, {"recipe": {"epochs": 1}, "data": "stand-in"})
+    made = {"recipe": {"epochs": 1}, "data": "stand-in"}
+    finish(small_cnn, standin, standin, path, made, false_fake=0.1)
     photographs = standin.calibration.pixels[standin.calibration.labels == 0]
     assert (predict(load_model(path), photographs) >= 0.5).float().mean() <= 0.1
     assert not path.with_suffix(".part").exists()
