@@ -2,7 +2,7 @@
 
 A set's logit is the mean of its members', each of which judges the mirror image too. The sets are scored on validation
 into ensembles.csv; the best there is scored on the test folder too, whose first scoring is a line in
-TEST_LEDGER.md, and is written to build/ensemble.safetensors.
+TEST_LEDGER.md, and ships as models/ensemble.safetensors.
 """
 
 import hashlib
@@ -16,39 +16,37 @@ import torch
 from safetensors import safe_open
 
 from benchmarks.seeds import WEIGHTS
-from detector.data import Images, leak_free_rows, load_cifake_only
+from detector.data import Dataset, Images, leak_free_rows, load_cifake_only
 from detector.evaluation import note_first_look, share
 from detector.models import Detector, join_models
 from detector.prediction import predict_logits
-from detector.weights import MODELS_DIR, load_model, save_model
+from detector.shipping import finish
+from detector.weights import MODELS_DIR, load_model
 
 TABLE = Path(__file__).with_name("ensembles.csv")
-ENSEMBLE = MODELS_DIR.parent / "build" / "ensemble.safetensors"
+ENSEMBLE = MODELS_DIR / "ensemble.safetensors"
 SHIPPED, SEEDS = MODELS_DIR / "cnn.safetensors", sorted(WEIGHTS.glob("cnn-*.safetensors"))
 COLUMNS = ["members", "set", "accuracy", "low", "high", "n"]
 TRANSFER = MODELS_DIR / "transfer.safetensors"
-AGAIN, LARGE = WEIGHTS / "lite2-128.safetensors", WEIGHTS / "lite2-224.safetensors"  # another seed; at 224 pixels
+LARGE = WEIGHTS / "lite2-224.safetensors"  # the same network at 224 pixels
 MEMBERS = {
     "cnn alone": [SHIPPED],
     "transfer alone": [TRANSFER],
-    "transfer, another seed, alone": [AGAIN],
     "transfer at 224 pixels alone": [LARGE],
     "all seeds of cnn": [SHIPPED, *SEEDS],
-    "all of transfer": [TRANSFER, AGAIN, LARGE],
     "cnn and transfer": [SHIPPED, TRANSFER],
     "all seeds of cnn, and transfer": [SHIPPED, *SEEDS, TRANSFER],
     "cnn, transfer, and transfer at 224 pixels": [SHIPPED, TRANSFER, LARGE],
     "all seeds of cnn, transfer, and transfer at 224 pixels": [SHIPPED, *SEEDS, TRANSFER, LARGE],
-    "all seeds of cnn, and all of transfer": [SHIPPED, *SEEDS, TRANSFER, AGAIN, LARGE],
 }
 
 
-def written(paths: list[Path]) -> Detector:
-    """The ensemble of these files, as it is read from its own; not written again where it is there."""
+def written(paths: list[Path], data: Dataset) -> Detector:
+    """The ensemble of these files, calibrated, as it is read from its own; not written again where it is there."""
     members = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in paths}
     if not ENSEMBLE.exists() or _members_of(ENSEMBLE) != members:
-        made = {"recipe": {"members": members}, "data": "that of its members"}
-        save_model(join_models([load_model(path) for path in paths]), ENSEMBLE, **made)
+        made = {"recipe": {"members": members}, "data": f"{data.name}, that of its members"}
+        finish(join_models([load_model(path) for path in paths]), data, data, ENSEMBLE, made)
     return load_model(ENSEMBLE)
 
 
@@ -69,7 +67,7 @@ def main() -> None:
     joined = {name: torch.stack([logits[path] for path in paths]).mean(0) for name, paths in MEMBERS.items()}
     rows = [(name, "validation", right(mean, data.validation)) for name, mean in joined.items()]
     best = max(rows, key=lambda row: row[2].mean())[0]
-    test = right(predict_logits(written(MEMBERS[best]), data.test.pixels), data.test)
+    test = right(predict_logits(written(MEMBERS[best], data), data.test.pixels), data.test)
     note_first_look(ENSEMBLE, "test", test.mean())
     leak_free = test[leak_free_rows(data.test.files)]
     rows += [(best, "official test", test), (best, "leak-free test", leak_free)]

@@ -1,10 +1,10 @@
 """A picture larger than 32 pixels: scaled down as a whole, or its parts too? `python -m benchmarks.patches`.
 
-The photographs and fakes of `data/sources/` that are kept for validation, judged by each shipped model: whole, by the
-mean logit of their parts, and by both as `verdicts.predict_views` joins them. All come to 64 pixels for their parts, so
-that both classes have as many, at the same scale. A row a model, way and source in patches.csv: the share called FAKE
-at threshold 1/2; for fakes the AUC against the photographs by the same way; and, of the two ways that give a verdict,
-how often the rule gives one and how many of these are right.
+The photographs and fakes of `data/sources/` that are kept for validation, judged by each shipped network by itself:
+whole, by the mean logit of their parts, and by both as `verdicts.predict_views` joins them. All come to 64 pixels for
+their parts, so that both classes have as many, at the same scale. A row a model, way and source in patches.csv: the
+share called FAKE at threshold 1/2; for fakes the AUC against the photographs by the same way; and, of the two ways that
+give a verdict, how often the rule gives one and how many of these are right.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ import torch
 from detector.cifake import CLASSES
 from detector.evaluation import evaluate_source
 from detector.metrics import verdict_rates
-from detector.models import Detector
+from detector.models import Detector, Ensemble
 from detector.pictures import PARTS_OF, to_views
 from detector.prediction import predict_logits, probabilities
 from detector.progress import InputError
@@ -64,7 +64,8 @@ def main() -> None:
             sources[name] = torch.stack(views)
     if {name.split("/")[0] for name in sources} != set(CLASSES):
         raise InputError(f"{SOURCES_DIR} has no pictures of {PARTS_OF} pixels or more of both classes.")
-    table = pd.concat([figures(model, sources).assign(model=name) for name, model in shipped_models().items()])
+    single = {name: model for name, model in shipped_models().items() if not isinstance(model, Ensemble)}
+    table = pd.concat([figures(model, sources).assign(model=name) for name, model in single.items()])
     table.to_csv(TABLE, index=False, float_format="%.6f")
     shown = table.pivot(index=["model", "way"], columns=["source", "metric"], values="value")
     print(shown.round(4).to_string())
