@@ -26,9 +26,10 @@ from detector.anatomy import layer_table
 from detector.budgets import FASTEST
 from detector.cifake import find_cifake, load_cifake
 from detector.data import SPLITS, Dataset, load_data
+from detector.devices import fast_bfloat16, pick_device
 from detector.models import CNN
 from detector.prediction import BATCH, predict
-from detector.training import Recipe, fast_bfloat16, pick_device, train
+from detector.training import Recipe, train
 
 SEEDS = 5
 USUAL = {"epochs": 20, "batch_size": 64, "learning_rate": 1e-3}

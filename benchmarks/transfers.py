@@ -21,11 +21,12 @@ import torch.nn.functional as F
 from detector.anatomy import layer_table
 from detector.budgets import FASTEST, FINE_TUNING
 from detector.data import Images, load_cifake_only
+from detector.devices import pick_device
 from detector.evaluation import wilson
 from detector.heads import frozen_features, with_linear_head
 from detector.models import CNN, Detector, Transfer
 from detector.prediction import predict, predict_raw_features
-from detector.training import Recipe, pick_device, train
+from detector.training import Recipe, train
 
 TABLE = Path(__file__).with_name("transfers.csv")
 FINE = replace(FINE_TUNING, subjects=FASTEST.subjects, block_rate=0.8)

@@ -14,9 +14,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from detector.checkpoints import CHECKPOINTS
+from detector.devices import pick_device
 from detector.models import Detector
 from detector.prediction import predict_raw_features
-from detector.training import pick_device
 
 FEATURES = CHECKPOINTS / "features"
 PART = 10_000  # pictures whose features are one file: what an interruption can lose

@@ -20,6 +20,7 @@ from detector.cifake import DATA_DIR
 from detector.corruptions import encode
 from detector.critics import PlainCritic, ResidualCritic
 from detector.decoding import JPEG_SETTINGS
+from detector.devices import pick_device
 from detector.generators import (
     Generator,
     ResidualGenerator,
@@ -40,7 +41,6 @@ from detector.teaching import (
     teach_generator,
     to_signed,
 )
-from detector.training import pick_device
 from detector.weights import MODELS_DIR, compact
 
 MADE_DIR, MAKERS_DIR = DATA_DIR / "made", MODELS_DIR / "makers"

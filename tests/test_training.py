@@ -211,17 +211,6 @@ def test_rates_of_the_blocks_are_kept_over_the_cycle_and_an_interruption(standin
     assert same_weights(whole, resumed)
 
 
-@pytest.mark.parametrize("slower", [torch.float32, torch.bfloat16])
-def test_bfloat16_is_used_where_it_was_measured_to_be_faster(monkeypatch, slower):
-    """Not where the hardware merely has it; and never for depthwise convolutions."""
-    monkeypatch.setattr(training, "_convolution_seconds", lambda dtype: 2.0 if dtype == slower else 1.0)
-    training._fast_bfloat16_on_cpu.cache_clear()
-    cpu, depthwise = torch.device("cpu"), torch.nn.Conv2d(8, 8, 3, groups=8)
-    assert training.fast_bfloat16(fresh(), cpu) == (slower == torch.float32)
-    assert not training.fast_bfloat16(depthwise, cpu)
-    training._fast_bfloat16_on_cpu.cache_clear()
-
-
 def test_a_model_that_is_not_calibrated_takes_nothing_for_unlike(standin):
     trained, _ = train(fresh(), *parts(standin), RECIPE)
     assert judge_all(trained, standin.test.pixels[:20])["like"].all()
