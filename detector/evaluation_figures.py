@@ -9,22 +9,29 @@ from matplotlib.figure import Figure
 
 from detector.figures import MODEL_COLORS, new_figure
 
+ABREAST = 3  # reliability diagrams side by side: more are too small to read
+
 
 def reliability_diagrams(tables: Mapping[str, pd.DataFrame]) -> Figure:
-    """Share of fakes against P(FAKE), a column a model, and below it the pictures of each bin; of `reliability`."""
-    figure, axes = new_figure(
-        "What is said, and what is so, with 95% intervals", 2, len(tables), (3.2 * len(tables), 4.4), of_record=True
-    )
-    for column, ((name, table), color) in enumerate(zip(tables.items(), MODEL_COLORS[: len(tables)], strict=True)):
-        top, bottom = axes[:, column]
+    """Share of fakes against P(FAKE), models side by side, and below the pictures of each bin; of `reliability`."""
+    bands, columns = -(-len(tables) // ABREAST), min(len(tables), ABREAST)
+    title, size = "What is said, and what is so, with 95% intervals", (3.2 * columns, 4.4 * bands)
+    figure, axes = new_figure(title, 2 * bands, columns, size, of_record=True)
+    for unused in range(len(tables), bands * columns):
+        for axis in axes[-2:, unused % columns]:
+            axis.set_axis_off()
+    for place, ((name, table), color) in enumerate(zip(tables.items(), MODEL_COLORS[: len(tables)], strict=True)):
+        band, column = divmod(place, columns)
+        top, bottom = axes[2 * band : 2 * band + 2, column]
         error = np.abs(table[["low", "high"]].to_numpy().T - table["value"].to_numpy())
         top.plot([0, 1], [0, 1], color="0.6", lw=1)
         top.errorbar(table["said"], table["value"], error, fmt="o", ms=4, color=color, capsize=2)
         top.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xticklabels=[], title=name)
         bottom.bar(table["said"], table["n"], width=0.05, color=color)
         bottom.set(xlim=(-0.03, 1.03), yscale="log", xlabel="P(FAKE)")
-    axes[0, 0].set_ylabel("share of fakes")
-    axes[1, 0].set_ylabel("pictures")
+        if column == 0:
+            top.set_ylabel("share of fakes")
+            bottom.set_ylabel("pictures")
     figure.get_layout_engine().set(hspace=0.02)
     return figure
 

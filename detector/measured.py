@@ -59,39 +59,42 @@ def explanation_table(path: Path = BENCHMARKS / "explanations.csv") -> pd.DataFr
 
 
 def left_out_table(metric: str, path: Path = BENCHMARKS / "sources.csv") -> pd.DataFrame:
-    """Figures of each source's validation part: a row a source, a column what was left out of training.
+    """Figures of each source's validation part, as text: a row a source, a column what was left out of training.
 
-    The 'share' called FAKE (%), of photographs (REAL/) an error, of the others what is found; or the 'auc' of fakes
+    The 'share' called FAKE, of photographs (REAL/) an error, of the others what is found; or the 'auc' of fakes
     against CIFAKE's photographs.
     """
-    table = _read(path, "python -m benchmarks.sources")
+    table = _told(_read(path, "python -m benchmarks.sources"))
     table = table[(table["metric"] == "auc") == (metric == "auc")]
     columns = list(dict.fromkeys(table["without"]))  # in the order of the runs
     rows = list(dict.fromkeys(table["source"]))
-    figures = table.pivot(index="source", columns="without", values="value").loc[rows, columns]
-    return figures if metric == "auc" else 100 * figures
+    return table.pivot(index="source", columns="without", values="told").loc[rows, columns]
 
 
 def outsiders_table(path: Path = BENCHMARKS / "outsiders.csv") -> pd.DataFrame:
     """AUC of scores that know CIFAKE alone on generators that draw at 32 pixels: a row a score, the best first.
 
-    Columns: the mean over the makers that no score met, the best score's mean over `data/unseen/`, CIFAKE's own fakes,
-    and each of these makers.
+    Columns: the mean over the makers that no score met, the best score's mean over `data/unseen/`; and as text CIFAKE's
+    own fakes, and each of these makers.
     """
-    table = _read(path, "python -m benchmarks.outsiders").pivot(index="score", columns="source", values="value")
+    rows = _told(_read(path, "python -m benchmarks.outsiders").assign(metric="auc"))
+    table, told = (rows.pivot(index="score", columns="source", values=values) for values in ("value", "told"))
     unseen = table.columns.str.startswith("unseen/")
     unmet = table.columns.str.contains("gan_|denoiser") & ~unseen
     means = {"mean, not met": table.loc[:, unmet], "mean, unseen": table.loc[:, unseen]}
     means = pd.DataFrame({name: part.mean(axis=1) for name, part in means.items()})
-    shown = means.join([table["FAKE/cifake"], table.loc[:, unmet]]).sort_values("mean, not met", ascending=False)
+    shown = means.join([told["FAKE/cifake"], told.loc[:, unmet]]).sort_values("mean, not met", ascending=False)
     return shown.rename(columns=lambda name: name.removeprefix("FAKE/").removeprefix("made_"))
 
 
 def patches_table(path: Path = BENCHMARKS / "patches.csv") -> pd.DataFrame:
-    """How pictures larger than 32 pixels are judged: a row a model and way, a column a source and one of OF_PARTS."""
-    table = _read(path, "python -m benchmarks.patches")
+    """How pictures larger than 32 pixels are judged, as text.
+
+    A row a model and way, a column a source and one of OF_PARTS.
+    """
+    table = _told(_read(path, "python -m benchmarks.patches"))
     shown = table[table["metric"].isin(OF_PARTS)]
-    return shown.pivot(index=["model", "way"], columns=["source", "metric"], values="value")
+    return shown.pivot(index=["model", "way"], columns=["source", "metric"], values="told")
 
 
 def transfer_table(path: Path = BENCHMARKS / "transfers.csv") -> pd.DataFrame:
@@ -126,6 +129,17 @@ def over_seeds(runs: pd.DataFrame) -> pd.DataFrame:
     rows["seeds"] = runs.groupby("what", sort=False)["seed"].nunique()
     rows["difference"] = rows["mean"] - rows["mean"].iloc[0]
     return rows.rename(columns={"mean": "mean (%)", "std": "deviation over seeds", "difference": "against the first"})
+
+
+def _told(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with metric, value, low and high, and `told`: the value, and on a second line its interval in short."""
+    told = [
+        f"{value:.4f}\n({low:.2f}\xa0to\xa0{high:.2f})"
+        if metric == "auc"
+        else f"{100 * value:.2f}%\n({100 * low:.1f}\xa0to\xa0{100 * high:.1f})"
+        for metric, value, low, high in rows[["metric", "value", "low", "high"]].itertuples(index=False)
+    ]
+    return rows.assign(told=told)
 
 
 def _read(path: Path, command: str) -> pd.DataFrame:

@@ -174,7 +174,7 @@ FORMATS = {
 }
 LEFT = [
     {"selector": "caption", "props": "caption-side: top; text-align: left; font-weight: bold; white-space: nowrap"},
-    {"selector": "th, td", "props": "text-align: left; vertical-align: top"},
+    {"selector": "th, td", "props": "text-align: left; vertical-align: top; white-space: pre-line"},
 ]
 
 

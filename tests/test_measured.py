@@ -68,34 +68,37 @@ def test_left_out_table_by_hand(tmp_path):
         "source": ["REAL/b", "FAKE/a", "FAKE/a"] * 2,
         "value": [0.1, 0.9, 0.99, 0.5, 0.8, 0.9],
     }
-    pd.DataFrame(rows).to_csv(path, index=False)
+    pd.DataFrame(rows).assign(low=0.05, high=0.995).to_csv(path, index=False)
     table = left_out_table("share", path)
     assert table.index.tolist() == ["REAL/b", "FAKE/a"]
     assert table.columns.tolist() == ["nothing", "b"]
-    assert table.to_numpy().tolist() == [[10, 50], [90, 80]]
-    assert left_out_table("auc", path).to_numpy().tolist() == [[0.99, 0.9]]
+    assert table["nothing"].tolist() == ["10.00%\n(5.0\xa0to\xa099.5)", "90.00%\n(5.0\xa0to\xa099.5)"]
+    assert table["b"].tolist() == ["50.00%\n(5.0\xa0to\xa099.5)", "80.00%\n(5.0\xa0to\xa099.5)"]
+    areas = ["0.9900\n(0.05\xa0to\xa00.99)", "0.9000\n(0.05\xa0to\xa00.99)"]
+    assert left_out_table("auc", path).loc["FAKE/a"].tolist() == areas
 
 
 def test_outsiders_table_by_hand(tmp_path):
     path = tmp_path / "outsiders.csv"
     met, unmet = ["FAKE/cifake", "FAKE/made_autoencoder_nearest"], ["FAKE/made_gan_style", "FAKE/made_denoiser"]
     scores = {"a": (0.9, 0.1, 0.5, 0.6), "b": (0.8, 0.1, 0.7, 0.8)}
-    rows = [f"{name},{value},{score}" for score, values in scores.items()
+    rows = [f"{name},{value},0.05,0.95,{score}" for score, values in scores.items()
             for name, value in zip((*met, *unmet), values, strict=True)]  # fmt: skip
-    path.write_text("\n".join(["source,value,score", *rows, "unseen/FAKE/gan_dcgan,0.4,b", "unseen/FAKE/ddpm,0.6,b"]))
+    unseen = ["unseen/FAKE/gan_dcgan,0.4,0.3,0.5,b", "unseen/FAKE/ddpm,0.6,0.5,0.7,b"]
+    path.write_text("\n".join(["source,value,low,high,score", *rows, *unseen]))
     table = outsiders_table(path)
     assert table.index.tolist() == ["b", "a"]
     assert table["mean, not met"].tolist() == pytest.approx([0.75, 0.55])
     assert table["mean, unseen"].isna().tolist() == [False, True] and table.loc["b", "mean, unseen"] == 0.5
     assert table.columns.tolist()[2:] == ["cifake", "denoiser", "gan_style"]
-    assert table.loc["a", "cifake"] == 0.9
+    assert table.loc["a", "cifake"] == "0.9000\n(0.05\xa0to\xa00.95)"
 
 
 def test_patches_table_by_hand(tmp_path):
     path = tmp_path / "patches.csv"
     rows = {"model": "m", "way": ["whole", "parts", "parts"], "source": "a", "metric": ["auc", "auc", "steady_rate"]}
-    pd.DataFrame(rows | {"value": [0.5, 0.9, 0.7]}).to_csv(path, index=False)
-    assert patches_table(path).loc[("m", "parts"), ("a", "auc")] == 0.9
+    pd.DataFrame(rows | {"value": [0.5, 0.9, 0.7], "low": 0.4, "high": 1.0}).to_csv(path, index=False)
+    assert patches_table(path).loc[("m", "parts"), ("a", "auc")] == "0.9000\n(0.40\xa0to\xa01.00)"
     assert patches_table(path).columns.tolist() == [("a", "auc")]
 
 
