@@ -4,6 +4,7 @@ Each variant is trained with several seeds and scored on validation. Every run i
 ends; started again, only what is missing is run (about forty minutes on two CPU cores in all).
 """
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import pandas as pd
 import torch
 
 from detector.budgets import FASTEST
-from detector.data import Dataset, load_data
+from detector.data import Dataset, load_cifake_only
 from detector.measured import over_seeds, training_runs
 from detector.models import CNN
+from detector.progress import tell_errors
 from detector.training import Recipe, train
 
 RUNS = Path(__file__).with_name("ablation.csv")
@@ -45,7 +47,7 @@ def run(data: Dataset, recipe: Recipe, name: str) -> float:
 
 def main() -> None:
     """Run what is missing; then print means and deviations."""
-    data = load_data()
+    data = load_cifake_only()
     rows = pd.read_csv(RUNS, dtype={"what": str}).to_dict("records") if RUNS.exists() else []
     done = {(row["study"], row["what"], row["seed"]) for row in rows}
     known: dict[Recipe, float] = {}  # the recipe itself stands in both studies
@@ -62,4 +64,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(tell_errors(main))

@@ -7,6 +7,7 @@ so. A ratio compares two times of this same run.
 import os
 import platform
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -25,10 +26,11 @@ from benchmarks.rivals import CompactCNN, UsualCNN
 from detector.anatomy import layer_table
 from detector.budgets import FASTEST
 from detector.cifake import find_cifake, load_cifake
-from detector.data import SPLITS, Dataset, load_data
+from detector.data import SPLITS, Dataset, load_cifake_only
 from detector.devices import fast_bfloat16, pick_device
 from detector.models import CNN
 from detector.prediction import BATCH, predict
+from detector.progress import tell_errors
 from detector.training import Recipe, train
 
 SEEDS = 5
@@ -215,7 +217,7 @@ def _test_folder(model: nn.Module, data: Dataset) -> tuple[float, float]:
 
 def main() -> None:
     """Measure, print one table, and keep it in bench.csv."""
-    data, root = load_data(), find_cifake()
+    data, root = load_cifake_only(), find_cifake()
     runs = our_runs(data)
     decoding, cached = data_seconds(root)
     files = sum(len(getattr(data, name)) for name in SPLITS)
@@ -233,4 +235,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(tell_errors(main))

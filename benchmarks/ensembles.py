@@ -7,6 +7,7 @@ TEST_LEDGER.md, and ships as models/ensemble.safetensors.
 
 import hashlib
 import json
+import sys
 from itertools import chain
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from detector.data import Dataset, Images, leak_free_rows, load_cifake_only
 from detector.evaluation import note_first_look, share
 from detector.models import Detector, join_models
 from detector.prediction import predict_logits
+from detector.progress import tell_errors
 from detector.shipping import finish
 from detector.weights import MODELS_DIR, load_model
 
@@ -44,13 +46,14 @@ MEMBERS = {
 def written(paths: list[Path], data: Dataset) -> Detector:
     """The ensemble of these files, calibrated, as it is read from its own; not written again where it is there."""
     members = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in paths}
-    if not ENSEMBLE.exists() or _members_of(ENSEMBLE) != members:
+    if not ENSEMBLE.exists() or members_of(ENSEMBLE) != members:
         made = {"recipe": {"members": members}, "data": f"{data.name}, that of its members"}
         finish(join_models([load_model(path) for path in paths]), data, data, ENSEMBLE, made)
     return load_model(ENSEMBLE)
 
 
-def _members_of(path: Path) -> dict[str, str]:
+def members_of(path: Path) -> dict[str, str]:
+    """The members of an ensemble by the stems of their files, and the first 16 digits of each file's SHA-256."""
     with safe_open(path, "pt") as file:
         return json.loads(file.metadata()["recipe"])["members"]
 
@@ -77,4 +80,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(tell_errors(main))

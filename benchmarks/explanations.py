@@ -6,6 +6,7 @@ map and measure in explanations.csv, with the interval of the mean.
 """
 
 import copy
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from detector.data import load_cifake_only
 from detector.evaluation import LEVEL
 from detector.explanation import MAPS, PLAIN, faithfulness, map_similarity, one_view
 from detector.measured import explanation_table
-from detector.progress import progress
+from detector.progress import progress, tell_errors
 from detector.weights import MODELS_DIR, load_model
 
 TABLE = Path(__file__).with_name("explanations.csv")
@@ -61,4 +62,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(tell_errors(main))

@@ -7,6 +7,7 @@ the AUC against CIFAKE's validation photographs. The score with the best mean is
 first mean AUC there is a line in TEST_LEDGER.md.
 """
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from detector.measured import outsiders_table
 from detector.models import CNN, NEIGHBOURS, Detector, Transfer
 from detector.prediction import predict_features, predict_logits
 from detector.probes import dct_coefficients, noise_residual
+from detector.progress import tell_errors
 from detector.training import Recipe, train
 from detector.unseen import load_unseen
 from detector.weights import MODELS_DIR, compact, load_model
@@ -142,4 +144,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(tell_errors(main))

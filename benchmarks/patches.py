@@ -7,6 +7,7 @@ share called FAKE at threshold 1/2; for fakes the AUC against the photographs by
 give a verdict, how often the rule gives one and how many of these are right.
 """
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,14 +20,14 @@ from detector.metrics import verdict_rates
 from detector.models import Detector, Ensemble
 from detector.pictures import PARTS_OF, to_views
 from detector.prediction import predict_logits, probabilities
-from detector.progress import InputError
+from detector.progress import InputError, tell_errors
 from detector.sources import SOURCES_DIR, split_files
 from detector.unseen import list_sources, open_named
 from detector.verdicts import judge_all, probs_of
 from detector.weights import shipped_models
 
 TABLE = Path(__file__).with_name("patches.csv")
-ENOUGH = 500  # of a source: where there are more, every second one or fewer
+ENOUGH = 500  # of a source: where there are twice as many or more, every second one or fewer
 WHOLE, PARTS, BOTH = "whole", "parts", "whole and parts"
 
 
@@ -72,4 +73,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(tell_errors(main))

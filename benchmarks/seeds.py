@@ -1,12 +1,13 @@
 """Train a shipped recipe with several seeds and score them: `python -m benchmarks.seeds NAME SEED...`.
 
 Each seed is a row of seeds.csv as soon as it is scored, and its first scoring on the test folder a line in
-TEST_LEDGER.md. The weights that do best on validation become models/NAME.safetensors. All of them stay in
+TEST_LEDGER.md. The weights that do best on validation become models/NAME.safetensors. The others stay in
 models/seeds/; a seed whose weights lie there, or ship, is scored as it is: delete them to train by a new recipe.
 """
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +18,7 @@ from detector.data import Dataset, Images, leak_free_rows, load_cifake_only
 from detector.evaluation import evaluate, note_first_look
 from detector.measured import seed_table
 from detector.prediction import predict
+from detector.progress import tell_errors
 from detector.shipping import TRAININGS, train_shipped
 from detector.training import Recipe
 from detector.weights import MODELS_DIR, load_model
@@ -77,8 +79,9 @@ def main() -> None:
     parser.add_argument("name", choices=list(TRAININGS))
     parser.add_argument("seeds", nargs="+", type=int, metavar="SEED")
     options = parser.parse_args()
-    data = load_cifake_only()
-    for seed in options.seeds:
+    data, ships = load_cifake_only(), MODELS_DIR / f"{options.name}.safetensors"
+    known = [recipe_of(ships).seed] if ships.exists() else []
+    for seed in dict.fromkeys([*known, *options.seeds]):  # what ships has a say too
         rows = keep(score(options.name, seed, weights_of(options.name, seed, data), data))
     best = int(rows[rows["model"] == options.name].set_index("seed")["validation"].idxmax())
     weights, shipped = weights_of(options.name, best, data), MODELS_DIR / f"{options.name}.safetensors"
@@ -91,4 +94,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(tell_errors(main))

@@ -6,6 +6,7 @@ the share called FAKE at threshold 1/2, with its interval, and for fakes the AUC
 Started again, only what is missing is run.
 """
 
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,7 @@ from detector.data import load_cifake_only
 from detector.evaluation import evaluate_source
 from detector.models import Detector
 from detector.prediction import predict
+from detector.progress import tell_errors
 from detector.training import Recipe, train
 from detector.weights import MODELS_DIR, load_model
 from detector.wild import Sources, gather, join
@@ -63,4 +65,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(tell_errors(main))

@@ -7,6 +7,7 @@ stood there for this device and budget; without names all that are missing.
 """
 
 import argparse
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ from detector.evaluation import wilson
 from detector.heads import frozen_features, with_linear_head
 from detector.models import CNN, Detector, Transfer
 from detector.prediction import predict, predict_raw_features
+from detector.progress import tell_errors
 from detector.training import Recipe, train
 
 TABLE = Path(__file__).with_name("transfers.csv")
@@ -203,7 +205,7 @@ def main() -> None:
     """Run what is asked for, or missing; then print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.transfers", description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(variants(FINE)))
-    parser.add_argument("--seconds", type=float, default=240.0, help="of training, for each variant")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of training, for each variant")
     options = parser.parse_args()
     if unknown := set(options.names) - set(variants(FINE)):
         parser.error(f"there is no variant {', '.join(sorted(unknown))}")
@@ -212,4 +214,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(tell_errors(main))

@@ -6,6 +6,7 @@ never saw. `data/unseen/` has no part in it; two sources to train on lie in `dat
 unlikeness.csv: AUROC with its interval.
 """
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from detector.evaluation import auc_against
 from detector.models import BANK, NEIGHBOURS, Detector
 from detector.pictures import to_cifake
 from detector.prediction import predict_distance, predict_features, predict_logits
-from detector.progress import InputError
+from detector.progress import InputError, tell_errors
 from detector.unseen import load_unseen
 from detector.weights import MODELS_DIR, load_model
 
@@ -123,4 +124,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(tell_errors(main))

@@ -18,6 +18,7 @@ from detector.data import (
     concatenate,
     leak_free_rows,
     load_cifake_only,
+    load_data,
     load_folders,
 )
 from detector.leakage import all_pictures, copies_table, find_copies, index_classes, leaks, train_copies
@@ -25,17 +26,21 @@ from detector.making import MAKERS, MAKERS_DIR, teach_maker
 from detector.metrics import evaluate_all, evaluate_unseen
 from detector.models import Detector
 from detector.presentation import write_shipped_table
-from detector.progress import InputError
+from detector.progress import InputError, tell_errors
 from detector.report import NOTEBOOK, ROOT, make_report
 from detector.robustness import corrupt_all, robustness_tables
 from detector.shipping import TRAININGS, train_shipped
-from detector.unseen import load_unseen
+from detector.unseen import UNSEEN_DIR, load_unseen
 from detector.verdicts import files_in, judge_all, judge_files, probs_of, write_verdicts
 from detector.weights import DEFAULT_MODEL, MODELS_DIR, load_model, shipped_models
 
 
 def run_report(options: argparse.Namespace) -> None:
     """Execute and render the report; `--replace` puts the executed notebook in the committed one's place."""
+    if options.replace and (options.budget != DEFAULT or load_data().name != "CIFAKE"):
+        raise InputError(
+            f"the committed report is that of CIFAKE at budget '{DEFAULT}': only such a one may replace it."
+        )
     notebook, page = make_report(options.budget, ROOT / "build")
     if options.replace:
         NOTEBOOK.write_bytes(notebook.read_bytes())
@@ -76,6 +81,10 @@ def run_evaluate(options: argparse.Namespace) -> None:
     if unknown := set(options.models) - set(models):
         raise InputError(f"there is no {', '.join(sorted(unknown))} in {MODELS_DIR}: choose {', '.join(models)}.")
     data, sources = load_cifake_only(), load_unseen()
+    if not sources and any(row["set"].startswith("unseen") for row in evaluation.read_records()):
+        raise InputError(
+            f"{UNSEEN_DIR} is empty, and what the records say of its pictures would be lost: fill it first."
+        )
     corrupted = corrupt_all(data.test.pixels[evaluation.SLICE])
     predictions = evaluation.read_predictions() if options.models else pd.DataFrame(index=data.test.files)
     for name in options.models or models:
@@ -92,8 +101,8 @@ def run_evaluate(options: argparse.Namespace) -> None:
             weights = MODELS_DIR / f"{name}.safetensors"
             evaluation.note_first_look(weights, set_, tables[set_].loc["accuracy", "value"])
         predictions[name] = test["prob"].to_numpy()
-    table = predictions.loc[data.test.files].rename_axis("file")
-    table.to_csv(evaluation.PREDICTIONS, float_format="%.7g", lineterminator="\n")
+        table = predictions.loc[data.test.files].rename_axis("file")
+        table.to_csv(evaluation.PREDICTIONS, float_format="%.7g", lineterminator="\n")
     write_shipped_table(ROOT / "README.md")
     write_model_card()
 
@@ -124,14 +133,18 @@ def source_tables(model: Detector, sources: dict[str, Images], photographs: pd.D
 def run_predict(options: argparse.Namespace) -> None:
     """The verdicts on pictures, a line each as it comes; folders are searched. What cannot be read comes last."""
     model, paths = load_model(options.weights), files_in(options.paths)
-    rows = []
-    for row in judge_files(model, paths):
-        rows.append(row)
-        if row["verdict"] != "error":
-            print(f"{row['prob']:.4f}\t{row['verdict']}\t{_printable(row['file'])}", flush=True)
-    table = pd.DataFrame(rows, columns=["file", "verdict", "prob", "words"])
+    columns, rows = ["file", "verdict", "prob", "words"], []
     if options.csv:
-        write_verdicts(table, options.csv)
+        write_verdicts(pd.DataFrame(columns=columns), options.csv)  # told now, not after hours, if it cannot be written
+    try:
+        for row in judge_files(model, paths):
+            rows.append(row)
+            if row["verdict"] != "error":
+                print(f"{row['prob']:.4f}\t{row['verdict']}\t{_printable(row['file'])}", flush=True)
+    finally:
+        table = pd.DataFrame(rows, columns=columns)
+        if options.csv:
+            write_verdicts(table, options.csv)
     failed = table[table["verdict"] == "error"]
     for row in failed.itertuples():
         print(f"{_printable(row.file)}: {row.words}", file=sys.stderr)
@@ -191,17 +204,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    """Run a command; what the person can mend is told in one sentence, with exit status 1."""
+    """Run a command; its exit status."""
     options = parser().parse_args()
-    try:
-        options.function(options)
-    except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\ninterrupted; what was saved is kept, and a training goes on from there", file=sys.stderr)
-        return 130
-    return 0
+    return tell_errors(lambda: options.function(options))
 
 
 if __name__ == "__main__":

@@ -40,8 +40,8 @@ BUDGETS = {
         images=None,
         cnn=Recipe(epochs=8),
         network={"widths": (64, 128, 256), "mirror": True},
-        transfer=FINE_TUNING,
-        cost="about an hour on two CPU cores; interrupted and started again, it goes on where it was last saved",
+        transfer=replace(FINE_TUNING, rounds=4),
+        cost="about an hour on two CPU cores; a training that was interrupted goes on where it was last saved",
     ),
 }
 

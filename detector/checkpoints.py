@@ -6,12 +6,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch.optim.swa_utils import AveragedModel
 
 from detector.models import TwoTargets
 from detector.progress import InputError
-from detector.weights import MODELS_DIR
+from detector.weights import MODELS_DIR, write_tensors
 
 CHECKPOINTS = MODELS_DIR / "checkpoints"
 
@@ -39,9 +38,7 @@ def save_checkpoint(run: Run, path: Path) -> None:
         schedules.append(schedule.state_dict())
     tensors = {f"{part}/{key}": value.contiguous() for part, state in parts.items() for key, value in state.items()}
     facts = {"groups": groups, "schedules": schedules, "history": run.history}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, path.with_suffix(".part"), {"facts": json.dumps(facts)})
-    path.with_suffix(".part").replace(path)
+    write_tensors(tensors, path, {"facts": json.dumps(facts)})
 
 
 def load_checkpoint(run: Run, path: Path) -> None:

@@ -192,7 +192,9 @@ def forget(model: str, path: Path = RESULTS) -> None:
 
 
 def _write_records(records: list[dict], path: Path) -> None:
-    path.write_text("[\n" + ",\n".join(json.dumps(row) for row in records) + "\n]\n")
+    part = path.with_suffix(".part")
+    part.write_text("[\n" + ",\n".join(json.dumps(row) for row in records) + "\n]\n")
+    part.replace(path)
 
 
 def note_first_look(
@@ -211,8 +213,14 @@ def note_first_look(
 
 
 def read_records(path: Path = RESULTS) -> list[dict]:
-    """The figures of record, a list of {model, set, metric, value, low, high, n}; empty where there are none yet."""
-    return json.loads(path.read_text()) if path.exists() else []
+    """The figures of record, a list of {model, set, metric, value, low, high, n}; empty where there are none yet.
+
+    Raises InputError if the file is not whole.
+    """
+    try:
+        return json.loads(path.read_text()) if path.exists() else []
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} is not whole ({error}): restore it, or delete it and evaluate anew.") from error
 
 
 def records_table(set_: str, path: Path = RESULTS) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from torchvision.transforms.v2 import functional as TF
 
 from detector.models import CNN
 from detector.pictures import SIDE
+from detector.prediction import probabilities
 from detector.preprocessing import to_unit
 
 Maps = Callable[[CNN, torch.Tensor], torch.Tensor]  # uint8 (N, 3, 32, 32) to float (N, 32, 32)
@@ -117,7 +118,7 @@ def faithfulness(model: CNN, pixels: torch.Tensor, maps: torch.Tensor) -> pd.Dat
     for step in range(STEPS + 1):
         high = rank < SIDE * SIDE * step / STEPS  # those changed by now
         for row, (given, taken) in enumerate(((x, without), (without, x))):
-            sums[row] += torch.sigmoid(model(torch.where(high, taken, given)) * sign)
+            sums[row] += probabilities(model(torch.where(high, taken, given)) * sign)
     deletion, insertion = (sums / (STEPS + 1)).numpy()
     return pd.DataFrame({"deletion": deletion, "insertion": insertion})
 

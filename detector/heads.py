@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -17,6 +16,7 @@ from detector.checkpoints import CHECKPOINTS
 from detector.devices import pick_device
 from detector.models import Detector
 from detector.prediction import predict_raw_features
+from detector.weights import write_tensors
 
 FEATURES = CHECKPOINTS / "features"
 PART = 10_000  # pictures whose features are one file: what an interruption can lose
@@ -48,9 +48,7 @@ def _kept(model: Detector, pixels: torch.Tensor, path: Path) -> tuple[torch.Tens
         started = time.perf_counter()
         features = predict_raw_features(model, pixels).half()
         facts = {"seconds": str(time.perf_counter() - started)}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"features": features}, path.with_suffix(".part"), facts)
-        path.with_suffix(".part").replace(path)
+        write_tensors({"features": features}, path, facts)
     with safe_open(path, "pt") as file:
         return file.get_tensor("features"), float(file.metadata()["seconds"])
 

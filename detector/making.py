@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from detector.cifake import DATA_DIR
@@ -41,7 +41,7 @@ from detector.teaching import (
     teach_generator,
     to_signed,
 )
-from detector.weights import MODELS_DIR, compact
+from detector.weights import MODELS_DIR, compact, write_tensors
 
 MADE_DIR, MAKERS_DIR = DATA_DIR / "made", MODELS_DIR / "makers"
 MADE = 6000  # pictures of each maker
@@ -203,9 +203,7 @@ def save_maker(network: nn.Module, path: Path, name: str, photographs: torch.Ten
         "photographs": f"{len(photographs):,}, {_digest(photographs.numpy().tobytes())}",
         "versions": f"Python {platform.python_version()}, torch {torch.__version__}",
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, path.with_suffix(".part"), facts)
-    path.with_suffix(".part").replace(path)
+    write_tensors(tensors, path, facts)
 
 
 def load_maker(name: str, path: Path) -> nn.Module:
@@ -240,9 +238,7 @@ def made_pictures(
     network = load_maker(name, weights)
     path = folder / f"{name}-{_digest(weights.read_bytes(), *_needed(maker, photographs))}.safetensors"
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(_make(maker, network, photographs), path.with_suffix(".part"))
-        path.with_suffix(".part").replace(path)
+        write_tensors(_make(maker, network, photographs), path)
     made = load_file(path)
     return made["pixels"], made["rows"]
 

@@ -5,7 +5,7 @@ spectrum. A probe is a logistic regression on them, at scikit-learn's default st
 nothing about it is chosen on the test set; what the spectrum and the DCT take logarithms of was, on validation. A
 feature function takes a batch of uint8 pictures (N, 3, 32, 32) and gives float32 (N, features).
 
-On CIFAKE's test folder (n = 20,000, intervals of ±0.4 to ±0.7 points, scikit-learn 1.9, torch 2.15): file size 50.8%,
+On CIFAKE's test folder (n = 20,000, intervals of ±0.4 to ±0.7 points, scikit-learn 1.9, torch 2.14): file size 50.8%,
 mean and deviation 60.6%, radial spectrum 79.0%, DCT 83.0%, noise residual 83.6%, all of these 90.9%. Logistic
 regression is linear, so these are what the cues give at least.
 """

@@ -7,7 +7,7 @@ command shows in its own terminal. It never stays behind: a finished bar is remo
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from tqdm import tqdm
 
@@ -20,6 +20,19 @@ class InputError(ValueError):
     def _render_traceback_(self) -> list[str]:
         """IPython's hook: a notebook shows the sentence, not the path that the code took to it."""
         return [str(self)]
+
+
+def tell_errors(command: Callable[[], None]) -> int:
+    """Run a command; what the person can mend is told in one sentence, with exit status 1."""
+    try:
+        command()
+    except (InputError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted; what was saved is kept, and a training goes on from there", file=sys.stderr)
+        return 130
+    return 0
 
 
 class _NotebookLine:

@@ -30,7 +30,7 @@ NOTEBOOK = ROOT / "report.ipynb"
 def make_report(budget: str, out: Path) -> tuple[Path, Path]:
     """Execute `report.ipynb` under a budget into `out`, as a notebook and as a page; returns the two paths.
 
-    What the report needs is checked, and downloaded and decoded, before the first cell runs.
+    CIFAKE is checked, and downloaded and decoded where it is not, before the first cell runs.
 
     Raises InputError, in one sentence, for an unknown budget, unusable data, or a cell that failed.
     """

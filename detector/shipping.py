@@ -14,7 +14,7 @@ from detector.calibration import calibrate, lean
 from detector.corruptions import corrupt_some
 from detector.data import Dataset, Images, concatenate
 from detector.models import CNN, Detector, Transfer
-from detector.training import Recipe, train
+from detector.training import Recipe, train_and_keep
 from detector.weights import MODELS_DIR, load_model, save_model
 from detector.wild import several_sources
 
@@ -76,9 +76,11 @@ def train_shipped(name: str, data: Dataset, path: Path, *, seed: int | None = No
         network, after = load_model(MODELS_DIR / f"{training.network}.safetensors"), f", after {training.network}"
     else:
         network, after = training.network(), ""
-    model, history = train(network, mixture.train, _chooses(mixture.validation, recipe), recipe, name=name)
+    chooses = _chooses(mixture.validation, recipe)
+    model, history, checkpoint = train_and_keep(network, mixture.train, chooses, recipe, name=name)
     made = {"recipe": asdict(recipe), "data": f"{mixture.name}, {len(mixture.train):,} images{after}"}
     finish(model, mixture, data, path, made, training.false_fake)
+    checkpoint.unlink()  # only now is nothing lost with it
     return history
 
 

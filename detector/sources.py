@@ -17,10 +17,11 @@ from detector.cifake import CLASSES, DATA_DIR
 from detector.data import Images
 from detector.decoding import jpeg_round_trip
 from detector.pictures import SIDE, to_cifake, to_rgb
-from detector.progress import progress
+from detector.progress import InputError, progress
 from detector.unseen import UNKNOWN_SUBJECT, list_sources, open_named
 
 SOURCES_DIR = DATA_DIR / "sources"
+FEWEST = 6  # pictures of a source, so that each set has one
 HELD_OUT = 0.1  # of each source's pictures for validation, and as many for calibration
 VIEWS_A_SOURCE, MOST_VIEWS = 36_000, 12  # about as many as CIFAKE has of a class; of one picture no more than these
 FILTERS = [Image.Resampling.BOX, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS]
@@ -31,7 +32,7 @@ def load_sources(folder: Path = SOURCES_DIR) -> dict[str, dict[str, Images]]:
 
     A picture is in one set alone. Of the training ones there are several views, so many that every source has about
     VIEWS_A_SOURCE, and none of a picture's is repeated MOST_VIEWS times; of the others only the first, whole one.
-    {} where there is no such folder. Raises InputError as `unseen.load_unseen` does.
+    {} where there is no such folder. Raises InputError as `unseen.load_unseen` does, and for a source of too few.
     """
     if not folder.is_dir():
         return {}
@@ -39,7 +40,9 @@ def load_sources(folder: Path = SOURCES_DIR) -> dict[str, dict[str, Images]]:
 
 
 def split_files(paths: list[Path]) -> dict[str, list[Path]]:
-    """A source's pictures by the set that each is in, at random."""
+    """A source's pictures by the set that each is in, at random. Raises InputError where they are too few."""
+    if len(paths) < FEWEST:
+        raise InputError(f"{paths[0].parent} has {len(paths)} pictures: {FEWEST} at least are needed, or take it away.")
     train, held_out = train_test_split(paths, test_size=2 * HELD_OUT, random_state=0)
     validation, calibration = train_test_split(held_out, test_size=0.5, random_state=0)
     return {"train": sorted(train), "validation": sorted(validation), "calibration": sorted(calibration)}

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -92,6 +93,15 @@ def train(
 
     Raises InputError if the images do not fill one batch, or a checkpoint is not whole.
     """
+    trained, history, checkpoint = train_and_keep(model, train_set, validation, recipe, name=name)
+    checkpoint.unlink(missing_ok=True)
+    return trained, history
+
+
+def train_and_keep(
+    model: Detector, train_set: Images, validation: Images, recipe: Recipe, *, name: str = "model"
+) -> tuple[Detector, pd.DataFrame, Path]:
+    """The same, and the checkpoint, which stays: the same call gives the same again, at once, until it is removed."""
     keep_freed_memory()
     train_set = _draw(train_set, recipe)
     steps = len(train_set) // recipe.batch_size
@@ -120,9 +130,8 @@ def train(
             save_checkpoint(run, checkpoint)
     trained = run.model.detector
     trained.load_state_dict(run.best)
-    checkpoint.unlink(missing_ok=True)
     epochs = pd.Index([round(end / steps, 2) for end in ends[1:]], name="epoch")
-    return trained.cpu().eval(), pd.DataFrame(run.history, index=epochs)
+    return trained.cpu().eval(), pd.DataFrame(run.history, index=epochs), checkpoint
 
 
 def _draw(images: Images, recipe: Recipe) -> Images:

@@ -115,9 +115,11 @@ def _read(model: Detector, path: Path) -> torch.Tensor | str:
 
 def write_verdicts(table: pd.DataFrame, path: Path) -> None:
     """A table of verdicts as CSV; a file's name that a spreadsheet would take for a formula gets an apostrophe."""
-    formula = table["file"].str.startswith(("=", "+", "-", "@", "\t", "\r"))
-    safe = table.assign(file=table["file"].where(~formula, "'" + table["file"]))
-    safe.to_csv(path, index=False, float_format="%.6f", lineterminator="\n")
+    names = table["file"].astype(str)
+    formula = names.str.startswith(("=", "+", "-", "@", "\t", "\r"))
+    safe = table.assign(file=names.where(~formula, "'" + names))
+    # A name that is not UTF-8 is written escaped
+    safe.to_csv(path, index=False, float_format="%.6f", lineterminator="\n", errors="backslashreplace")
 
 
 def files_in(paths: Sequence[Path]) -> list[Path]:

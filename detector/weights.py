@@ -2,6 +2,7 @@
 
 import json
 import platform
+from contextlib import suppress
 from pathlib import Path
 
 import timm
@@ -27,10 +28,22 @@ def save_model(model: nn.Module, path: Path, *, recipe: dict, data: str) -> None
         "data": data,
         "versions": f"Python {platform.python_version()}, torch {torch.__version__}, timm {timm.__version__}",
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
+    write_tensors(tensors, path, metadata)
+
+
+def write_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write beside `path`, then rename: what lies there is whole, always. Raises InputError if it cannot be written."""
     part = path.with_suffix(".part")
-    save_file(tensors, part, metadata)
-    part.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, part, metadata)
+        part.replace(path)
+    except (OSError, SafetensorError) as error:
+        with suppress(OSError):
+            part.unlink()
+        raise InputError(
+            f"{path} could not be written ({error}): is the disk full, or the folder another's?"
+        ) from error
 
 
 def compact(tensor: torch.Tensor) -> torch.Tensor:

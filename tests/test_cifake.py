@@ -116,7 +116,8 @@ def test_full_disk_is_told_before_decoding(tiny_cifake, tmp_path, monkeypatch):
 
 
 def test_disk_that_fills_while_writing_leaves_nothing_behind(tiny_cifake, tmp_path, monkeypatch):
-    def fail(*args):
+    def fail(tensors, path, *rest):
+        path.write_bytes(b"half of it")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(cifake, "save_file", fail)

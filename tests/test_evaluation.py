@@ -176,3 +176,12 @@ def test_the_ledger_has_one_line_for_the_same_weights(tmp_path):
     lines = ledger.read_text().splitlines()
     assert len(lines) == 2
     assert lines[0].endswith("| test | 98.77 |")
+
+
+def test_torn_records_are_told(tmp_path):
+    path = tmp_path / "results.json"
+    evaluation.record("cnn", "val", evaluation.metric_rows({"accuracy": (0.9, 0.8, 0.95, 100)}), path)
+    assert [row["value"] for row in evaluation.read_records(path)] == [0.9]
+    path.write_text(path.read_text()[:-20])
+    with pytest.raises(evaluation.InputError, match="is not whole"):
+        evaluation.read_records(path)

@@ -201,3 +201,10 @@ def test_an_ensemble_says_the_mean_of_its_members_before_and_after_its_file(tmp_
         loaded = load_model(tmp_path / "ensemble.safetensors")
         assert torch.allclose(loaded(pixels), ensemble(pixels), atol=0.02)
         assert (expected - members[0](pixels)).abs().min() > 0.1
+
+
+def test_what_cannot_be_written_is_told_and_leaves_nothing(small_cnn, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match="could not be written"):
+        save_model(small_cnn, tmp_path / "file" / "model.safetensors", recipe={}, data="")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -89,3 +89,10 @@ def test_what_is_no_picture_is_named(folder):
     (folder / "REAL" / "a" / "99.png").write_text("no picture")
     with pytest.raises(InputError, match=r"99\.png"):
         load_sources(folder)
+
+
+def test_a_source_of_too_few_is_named(folder):
+    for path in sorted((folder / "REAL" / "a").iterdir())[5:]:
+        path.unlink()
+    with pytest.raises(InputError, match="a has 5 pictures"):
+        load_sources(folder)

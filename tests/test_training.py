@@ -10,7 +10,7 @@ from detector import training
 from detector.models import CNN
 from detector.prediction import predict
 from detector.progress import InputError
-from detector.training import Recipe, train
+from detector.training import Recipe, train, train_and_keep
 from detector.verdicts import judge_all
 
 RECIPE = Recipe(epochs=3, batch_size=32)
@@ -116,8 +116,29 @@ def test_best_is_kept_as_a_copy(standin, monkeypatch):
 def test_augmentation_runs_in_training_and_only_there(standin, monkeypatch):
     seen = []
     monkeypatch.setattr(training, "augment", lambda pixels, rng, **kw: (seen.append(len(pixels)), pixels / 255)[1])
+    met, plain = [], CNN.features
+
+    def note(self, pixels):
+        met.append((self.training, pixels))
+        return plain(self, pixels)
+
+    monkeypatch.setattr(CNN, "features", note)
     train(fresh(), *parts(standin), RECIPE)
     assert sum(seen) == RECIPE.epochs * 320
+    scored = torch.cat([x for trains, x in met if not trains])[:100]
+    assert torch.equal(scored, parts(standin)[1].pixels / 255)
+
+
+def test_what_is_kept_gives_the_same_again_at_once_until_it_is_removed(standin, monkeypatch):
+    first, history, checkpoint = train_and_keep(fresh(), *parts(standin), RECIPE)
+    assert checkpoint.exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_step", None)  # no step is made
+        again, same_history, _ = train_and_keep(fresh(), *parts(standin), RECIPE)
+    assert same_weights(first, again)
+    pd.testing.assert_frame_equal(history, same_history)
+    train(fresh(), *parts(standin), RECIPE)
+    assert not checkpoint.exists()
 
 
 def test_history_reports_the_returned_model(standin):

@@ -1,5 +1,7 @@
 """The rule of a verdict, each of its three conditions by itself, and the same for one picture and for many."""
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -152,3 +154,9 @@ def test_names_are_no_formulas(tmp_path):
     rows = [{"file": name, "verdict": "REAL", "prob": 0.1, "words": ""} for name in ("=1+1", "a.png")]
     write_verdicts(pd.DataFrame(rows), tmp_path / "out.csv")
     assert pd.read_csv(tmp_path / "out.csv")["file"].tolist() == ["'=1+1", "a.png"]
+
+
+def test_names_that_are_no_text_are_written_all_the_same(tmp_path):
+    rows = {"file": [os.fsdecode(b"caf\xe9.png"), "b.png"], "verdict": "REAL", "prob": 0.1, "words": ""}
+    write_verdicts(pd.DataFrame(rows), tmp_path / "out.csv")
+    assert pd.read_csv(tmp_path / "out.csv")["file"].str[:3].tolist() == ["caf", "b.p"]
