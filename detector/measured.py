@@ -100,14 +100,14 @@ def patches_table(path: Path = BENCHMARKS / "patches.csv") -> pd.DataFrame:
 def transfer_table(path: Path = BENCHMARKS / "transfers.csv") -> pd.DataFrame:
     """What networks came to in the same seconds of training, best first: a row a variant.
 
-    Columns parameters, MACs (of one picture), images (seen in training), images_per_second, and value, low, high, n of
-    the validation accuracy.
+    Columns parameters, MACs (of one picture), images (seen in training), seconds (that the training took),
+    images_per_second, and value, low, high, n of the validation accuracy.
     """
     rows = _read(path, "python -m benchmarks.transfers").set_index("variant")
     if len(rows[["device", "budget"]].drop_duplicates()) > 1:
         raise InputError(f"{path} has runs on several devices, or of several budgets: keep those of one.")
     rows = rows.rename(columns={"validation_accuracy": "value"}).sort_values("value", ascending=False)
-    return rows[["parameters", "MACs", "images", "images_per_second", "value", "low", "high", "n"]]
+    return rows[["parameters", "MACs", "images", "seconds", "images_per_second", "value", "low", "high", "n"]]
 
 
 def pareto_front(table: pd.DataFrame) -> pd.Series:

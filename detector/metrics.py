@@ -149,7 +149,18 @@ def compare(right: np.ndarray, other: np.ndarray, *, draws: int = 10_000, seed: 
 
 
 def compare_pairs(probs: pd.DataFrame, labels: np.ndarray) -> pd.DataFrame:
-    """`compare` of every two columns of P(FAKE), a model each, at threshold 1/2: a row a pair."""
+    """`compare` of every two columns of P(FAKE), a model each, at threshold 1/2: a row a pair.
+
+    Where there are several, `p (Holm)` allows for that.
+    """
     right = (probs >= 0.5).eq(labels == 1, axis=0)
     pairs = {f"{a} against {b}": compare(right[a].to_numpy(), right[b].to_numpy()) for a, b in combinations(right, 2)}
-    return pd.DataFrame.from_dict(pairs, orient="index").rename_axis("models")
+    table = pd.DataFrame.from_dict(pairs, orient="index").rename_axis("models")
+    return table.assign(**{"p (Holm)": holm(table["p"].to_numpy())}) if len(table) > 1 else table
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """The p-values (m,) of m tests, adjusted so that no more than 5% of all such families err (Holm 1979)."""
+    order = np.argsort(p)
+    adjusted = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
+    return adjusted[np.argsort(order)]

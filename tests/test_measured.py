@@ -140,7 +140,9 @@ def test_transfer_table_is_sorted_and_its_front_has_what_nothing_cheaper_matches
         "MACs": [1e6, 3e6, 2e6, 2e6],
         "validation_accuracy": [0.9, 0.95, 0.85, 0.95],
     }
-    others = dict.fromkeys(["device", "budget", "parameters", "images", "images_per_second", "low", "high", "n"], 1)
+    others = dict.fromkeys(
+        ["device", "budget", "parameters", "images", "seconds", "images_per_second", "low", "high", "n"], 1
+    )
     pd.DataFrame(columns).assign(**others).to_csv(path, index=False)
     table = transfer_table(path)
     pd.DataFrame(columns).assign(**others | {"budget": [1, 1, 2, 2]}).to_csv(tmp_path / "mixed.csv", index=False)

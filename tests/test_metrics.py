@@ -8,7 +8,16 @@ from sklearn import metrics as reference
 from sklearn.calibration import calibration_curve
 
 from detector import metrics
-from detector.metrics import compare, evaluate_further, evaluate_unseen, reliability, risk_coverage, verdict_rates
+from detector.metrics import (
+    compare,
+    compare_pairs,
+    evaluate_further,
+    evaluate_unseen,
+    holm,
+    reliability,
+    risk_coverage,
+    verdict_rates,
+)
 from tests.test_evaluation import scores
 
 
@@ -120,3 +129,15 @@ def test_comparison_by_hand():
     assert result["low"] < -0.07 < result["high"] < 0
     assert (result["only_first"], result["only_second"]) == (1, 8)
     assert compare(one, one)["p"] == 1
+
+
+def test_every_pair_is_compared_and_several_are_allowed_for():
+    assert holm(np.array([0.01, 0.04, 0.03])).tolist() == pytest.approx([0.03, 0.06, 0.06])
+    assert holm(np.array([0.4, 0.9])).tolist() == pytest.approx([0.8, 0.9])
+    labels = np.repeat([0, 1], 50)
+    probs = pd.DataFrame({"right": labels * 1.0, "half": 1.0, "wrong": 1.0 - labels})
+    table = compare_pairs(probs, labels)
+    assert table.index.tolist() == ["right against half", "right against wrong", "half against wrong"]
+    assert table["difference"].tolist() == pytest.approx([0.5, 1, 0.5])
+    assert (table["p (Holm)"] >= table["p"]).all()
+    assert "p (Holm)" not in compare_pairs(probs[["right", "half"]], labels)

@@ -60,11 +60,10 @@ def rounds_to(shown: str, values: set[float]) -> bool:
 
 
 def unknown_numerals(notebook) -> list[str]:
-    """Numerals of the prose that are neither in an output of their section nor among the records.
+    """Numerals of the prose that are in no output of their section.
 
     The text before the first section sums up: it may quote all outputs.
     """
-    records = {row[key] for row in read_records() for key in ("value", "low", "high", "n")} - {None}
     sections = [[]]
     for cell in notebook.cells:
         if cell.cell_type == "markdown" and cell.source.startswith("## "):
@@ -75,7 +74,7 @@ def unknown_numerals(notebook) -> list[str]:
     for cells in sections:
         shown = {float(n) for cell in cells if cell.cell_type == "code" for n in numerals(text_of(cell))}
         prose = " ".join(prose_of(cell) for cell in cells if cell.cell_type == "markdown")
-        unknown += [numeral for numeral in numerals(prose) if not rounds_to(numeral, records | shown)]
+        unknown += [numeral for numeral in numerals(prose) if not rounds_to(numeral, shown)]
     return unknown
 
 
