@@ -24,6 +24,7 @@ from detector import figures
 from detector.card import limits_of
 from detector.models import Detector
 from detector.pictures import MAX_BYTES, open_file, to_rgb
+from detector.presentation import SHIPPED
 from detector.progress import InputError, notebook_kernel, someone_watches
 from detector.readings import explain, explain_parts
 from detector.verdicts import judge, judge_files, views_of, write_verdicts
@@ -51,7 +52,8 @@ not sure; pictures by generators that draw at this size mostly pass for photogra
 often, by pictures without parts. At 32 pixels most traces of a large picture's making are gone; its nine parts, which
 `wild` looks at, keep a few more.
 
-**Where it stays.** Pictures are judged on this machine, kept for about an hour, and sent nowhere.
+**Where it stays.** Pictures are judged on the machine that serves this page, and kept there for about an hour. Through
+a public link they also pass through the servers of Gradio, which makes it.
 """
 DELETED = "The picture is not there any more. Please drop it again."
 COLUMNS = {"file": "file", "verdict": "verdict", "prob": "P(FAKE)", "words": "in words", "model": "model"}
@@ -133,7 +135,8 @@ def build_demo(models: Mapping[str, Detector], examples: Sequence[Image.Image] =
         with gr.Tab("Many pictures"):
             _many_pictures(models, choice)
         with gr.Tab("What it can and cannot do"):
-            gr.Markdown(LIMITS)
+            told = "; ".join(f"`{name}`: {SHIPPED[name]}" for name in models if name in SHIPPED)
+            gr.Markdown(f"**The models.** {told}.\n{LIMITS}")
             gr.Markdown(limits_of(first))
     return app.queue(max_size=20, api_open=False)
 
@@ -147,7 +150,8 @@ def _pick(models: Mapping[str, Detector], name: str) -> Detector:
 
 def _one_picture(models: Mapping[str, Detector], choice: gr.Radio, examples: Sequence[Image.Image]) -> None:
     """The tab of one picture: the verdict first, what it rests on afterwards."""
-    nothing = (None, "") * 3  # in place of what it rests on, until that is there
+    no_reasons = (None, "") * 3  # in place of what a verdict rests on, until that is there ...
+    nothing = (_status(""), None, None, *no_reasons)  # ... and of the verdict too
 
     def answer(given: dict | None, name: str) -> tuple[str, dict | None, Image.Image | None]:
         """The verdict of a model on a picture: HTML, the two probabilities, the 32x32 view."""
@@ -166,7 +170,7 @@ def _one_picture(models: Mapping[str, Detector], choice: gr.Radio, examples: Seq
         try:
             model, image = _pick(models, name), open_file(_uploaded(given))
         except InputError:  # told by the verdict already
-            return nothing
+            return no_reasons
         views = views_of(model, image)
         return *explain(model, views), *explain_parts(model, views[1:], image)
 
@@ -190,10 +194,13 @@ def _one_picture(models: Mapping[str, Detector], choice: gr.Radio, examples: Seq
             parts_words, parts = gr.Markdown(), _figure("Its parts by themselves")
     given, shown = [picture, choice], [map_, map_words, bands, bands_words, parts, parts_words]
     changes = [picture.change, choice.change]
+    judged = [words, share, seen]
+    own = {"show_progress": "hidden", "api_visibility": "private"}
+    cleared = gr.on(changes, lambda: nothing, None, [*judged, *shown], queue=False, **own)
     # The file as it came: Gradio would flatten 16 bits, and answer what is no picture with its own error
-    judged = gr.on(changes, answer, given, [words, share, seen], api_name="predict", preprocess=False, **ONE_AT_A_TIME)
-    judged.then(why, given, shown, api_name="explain", preprocess=False, trigger_mode="always_last", **ONE_AT_A_TIME)
-    gr.on(changes, lambda: nothing, None, shown, queue=False, show_progress="hidden", api_visibility="private")
+    first = cleared.then(answer, given, judged, api_name="predict", preprocess=False, **ONE_AT_A_TIME)
+    second = first.then(why, given, shown, api_name="explain", preprocess=False, **ONE_AT_A_TIME)
+    gr.on(changes, None, cancels=[first, second], **own)  # of another picture, or by another model
 
 
 def _figure(label: str) -> gr.Image:

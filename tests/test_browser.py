@@ -1,6 +1,7 @@
 """The demo as a person uses it, in a browser: skipped where Chromium and its driver are not installed."""
 
 import shutil
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -102,3 +103,24 @@ def test_it_fits_a_phone(page):
     page.set_window_size(500, 900)  # as narrow as a window gets
     wait(page, lambda page: one(page, "button[role=tab]", "One"))
     assert page.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_no_verdict_stands_beside_another_model_than_its_own(page, pictures, monkeypatch):
+    """Not while the next one is awaited, and not when a former one comes late."""
+    wait(page, lambda page: one(page, "input[type=file]")).send_keys(str(pictures[0]))
+    wait(page, lambda page: one(page, ".prose", "Where it comes from"))
+    judge, running = demo.judge, []
+
+    def slow(model, image):
+        running.append(model)
+        time.sleep(4)
+        return judge(model, image)
+
+    monkeypatch.setattr(demo, "judge", slow)
+    wait(page, lambda page: one(page, "label", "says fake")).click()
+    wait(page, lambda page: not one(page, ".verdict", "REAL"), seconds=3)
+    wait(page, lambda _: running)
+    wait(page, lambda page: one(page, "label", "says real")).click()
+    wait(page, lambda page: one(page, ".verdict", "REAL: almost certainly a photograph"))
+    assert not one(page, ".verdict", "FAKE")
+    assert len(running) == 2
