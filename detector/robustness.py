@@ -11,14 +11,15 @@ from torch import nn
 from detector.corruptions import CORRUPTIONS, corrupt
 from detector.data import Images
 from detector.evaluation import RESULTS, SLICE, evaluate, read_records, records_table
-from detector.prediction import BATCH, predict
+from detector.prediction import predict
 from detector.preprocessing import to_unit
 from detector.progress import progress
 
 FORTIETH = slice(None, None, 40)  # those that are attacked, each for many steps
 UNCHANGED = "robustness/none/0"
 RADII = (1, 2)  # of the adversary, in steps of the 255
-ASCENT = 10  # steps of the adversary
+ASCENT = 10  # steps of the adversary ...
+ATTACKED = 8  # ... on so many pictures at a time: their gradients take five networks over two gigabytes
 STEPS = range(1, 6)  # severities
 
 
@@ -36,7 +37,7 @@ def attack(model: nn.Module, pixels: torch.Tensor, labels: torch.Tensor, radius:
     Projected gradient descent (Madry et al. 2018, arXiv 1706.06083) from the picture itself, ASCENT steps of a quarter
     of the radius, rounded to what can be saved. The adversary knows the model.
     """
-    batches = list(zip(pixels.split(BATCH), labels.split(BATCH), strict=True))
+    batches = list(zip(pixels.split(ATTACKED), labels.split(ATTACKED), strict=True))
     with progress(batches, desc=f"attacking by {radius}/255", unit=" batches", delay=1) as bar:
         return torch.cat([_attack(model, batch, wanted.float(), radius / 255) for batch, wanted in bar])
 
