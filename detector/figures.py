@@ -1,7 +1,7 @@
 """Figures: data in, Figure out. Nothing is computed, trained or shown here.
 
 REAL is blue and FAKE is orange throughout (Okabe and Ito's palette, safe for the colour-blind); models take the
-palette's other colours. On data that is not CIFAKE every title says so, by `label_figures`.
+palette's other colours, and grey. On data that is not CIFAKE every title says so, by `label_figures`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 COLORS = {"REAL": "#0072B2", "FAKE": "#D55E00"}
-MODEL_COLORS = ("#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+MODEL_COLORS = ("#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8C8C8C")
 STYLE = {
     "figure.dpi": 100,
     "savefig.dpi": 100,

@@ -45,6 +45,7 @@ SHIPPED = {
     "robust": "from scratch, with changed pictures",
     "wild": "EfficientNet-Lite2 from ImageNet, with several sources",
     "transfer": "EfficientNet-Lite2 from ImageNet, with CIFAKE alone",
+    "ensemble": "three seeds of `cnn`, `transfer`, and the same at 224 pixels, together",
 }
 MARKS = ("<!-- records: written by `python -m detector evaluate` -->", "<!-- end of records -->")
 
@@ -166,6 +167,8 @@ FORMATS = {
     "low": "{:+.2%}",
     "high": "{:+.2%}",
     "p": "{:.2g}",
+    "p (Holm)": "{:.2g}",
+    "seconds": "{:.1f}",
     "recorded": "{:.2%}",
     "recomputed": "{:.2%}",
     "largest difference": "{:.1g}",

@@ -1,20 +1,32 @@
 """What ships: its files say by which recipe they were made, and a lean keeps what it promises."""
 
+import hashlib
+
+import pandas as pd
 import pytest
 import torch
 from safetensors import safe_open
 
+from benchmarks.ensembles import ENSEMBLE, MEMBERS, TABLE, members_of
 from benchmarks.seeds import WEIGHTS, recipe_of
 from detector import shipping
 from detector.prediction import predict
 from detector.shipping import TRAININGS, finish, train_shipped
-from detector.training import Recipe, train
+from detector.training import Recipe, train_and_keep
 from detector.weights import MODELS_DIR, load_model, save_model
 
+FILES = sorted([*MODELS_DIR.glob("*.safetensors"), *WEIGHTS.glob("*.safetensors")])
 
-@pytest.mark.parametrize("path", sorted([*MODELS_DIR.glob("*.safetensors"), *WEIGHTS.glob("*.safetensors")]), ids=str)
+
+@pytest.mark.parametrize("path", [path for path in FILES if path != ENSEMBLE], ids=str)
 def test_each_file_names_a_whole_recipe(path):
     assert recipe_of(path).epochs >= 1
+
+
+def test_the_ensemble_is_the_best_set_on_validation_of_files_that_are_here():
+    scored = pd.read_csv(TABLE).query("set == 'validation'").set_index("members")["accuracy"]
+    best = MEMBERS[scored.idxmax()]
+    assert members_of(ENSEMBLE) == {path.stem: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in best}
 
 
 @pytest.mark.parametrize("name", TRAININGS)
@@ -43,7 +55,9 @@ def test_what_goes_on_from_another_run_says_so(tmp_path, standin, small_cnn, mon
     monkeypatch.setattr(shipping, "MODELS_DIR", tmp_path)
     given = []
     monkeypatch.setattr(
-        shipping, "train", lambda network, *rest, **how: given.append(network) or train(network, *rest, **how)
+        shipping,
+        "train_and_keep",
+        lambda network, *rest, **how: given.append(network) or train_and_keep(network, *rest, **how),
     )
     training = shipping.Training("first", Recipe(epochs=1, batch_size=32, images=64))
     monkeypatch.setitem(TRAININGS, "second", training)
