@@ -27,7 +27,7 @@ from detector.preprocessing import to_unit
 
 Maps = Callable[[CNN, torch.Tensor], torch.Tensor]  # uint8 (N, 3, 32, 32) to float (N, 32, 32)
 PATCH, STRIDE = 6, 2  # of occlusion, in pixels
-ASCENDED = 4  # pictures whose gradients are taken at a time: five networks, one at 224 pixels, need a gigabyte for them
+ASCENDED = 4  # pictures whose gradients are taken at a time, or all once: of five networks they take a gigabyte
 STEPS = 16  # of the pixels in a deletion or insertion
 BANDS = np.arange(0, 17, 2) / SIDE  # edges, in cycles per pixel; what lies beyond a half is in the corners
 
@@ -69,7 +69,8 @@ def occlusion(model: CNN, pixels: torch.Tensor) -> torch.Tensor:
 def integrated_gradients(model: CNN, pixels: torch.Tensor) -> torch.Tensor:
     """Integrated gradients (Sundararajan et al. 2017, arXiv 1703.01365) from the blurred picture, over colours."""
     x = to_unit(pixels)
-    found = IntegratedGradients(model).attribute(x, baselines=_blurred(x), n_steps=16, internal_batch_size=ASCENDED)
+    at_a_time = max(ASCENDED, len(x))
+    found = IntegratedGradients(model).attribute(x, baselines=_blurred(x), n_steps=16, internal_batch_size=at_a_time)
     return _smoothed(found.detach().float().sum(1) * _sign(model, x)[:, None, None])
 
 

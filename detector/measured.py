@@ -68,7 +68,8 @@ def left_out_table(metric: str, path: Path = BENCHMARKS / "sources.csv") -> pd.D
     table = table[(table["metric"] == "auc") == (metric == "auc")]
     columns = list(dict.fromkeys(table["without"]))  # in the order of the runs
     rows = list(dict.fromkeys(table["source"]))
-    return table.pivot(index="source", columns="without", values="told").loc[rows, columns]
+    told = table.pivot(index="source", columns="without", values="told").loc[rows, columns]
+    return told.rename(index=lambda name: name.replace("/made_", "/"))
 
 
 def outsiders_table(path: Path = BENCHMARKS / "outsiders.csv") -> pd.DataFrame:
@@ -94,7 +95,8 @@ def patches_table(path: Path = BENCHMARKS / "patches.csv") -> pd.DataFrame:
     """
     table = _told(_read(path, "python -m benchmarks.patches"))
     shown = table[table["metric"].isin(OF_PARTS)]
-    return shown.pivot(index=["model", "way"], columns=["source", "metric"], values="told")
+    told = shown.pivot(index=["model", "way"], columns=["source", "metric"], values="told")
+    return told.rename(columns=lambda metric: metric.replace("_", " "), level="metric")
 
 
 def transfer_table(path: Path = BENCHMARKS / "transfers.csv") -> pd.DataFrame:

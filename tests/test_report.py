@@ -41,7 +41,8 @@ def text_of(cell) -> str:
         shown = {kind: text for kind, text in output.get("data", {}).items() if kind.startswith("text/")}
         best = next((shown[kind] for kind in ("text/html", "text/markdown", "text/plain") if kind in shown), "")
         parts += [output.get("text", ""), best]
-    return re.sub(r"<[^>]+>", " ", re.sub(r"<style.*?</style>", "", "\n".join(parts), flags=re.S))
+    plain = re.sub(r"<[^>]+>", " ", re.sub(r"<style.*?</style>", "", "\n".join(parts), flags=re.S))
+    return re.sub(r"(?<=\s)-(?=\d)", "", plain)  # prose tells a difference without its sign
 
 
 def numerals(text: str) -> list[str]:
