@@ -177,6 +177,15 @@ def test_ctrl_c_is_one_sentence(tmp_path):
     assert "Traceback" not in told
 
 
+@pytest.fixture
+def heard():
+    """Ctrl-C is heard, which a job in the background is told to ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 def test_ctrl_c_leaves_nothing_waiting_for_a_dead_kernel(monkeypatch, caplog):
     clean_up = NotebookClient._async_cleanup_kernel
 
