@@ -5,7 +5,6 @@ into ensembles.csv; the best there is scored on the test folder too, whose first
 TEST_LEDGER.md, and ships as models/ensemble.safetensors.
 """
 
-import hashlib
 import json
 import sys
 from itertools import chain
@@ -23,7 +22,7 @@ from detector.models import Detector, join_models
 from detector.prediction import predict_logits
 from detector.progress import tell_errors
 from detector.shipping import finish
-from detector.weights import MODELS_DIR, load_model
+from detector.weights import MODELS_DIR, digest_of, load_model
 
 TABLE = Path(__file__).with_name("ensembles.csv")
 ENSEMBLE = MODELS_DIR / "ensemble.safetensors"
@@ -45,7 +44,7 @@ MEMBERS = {
 
 def written(paths: list[Path], data: Dataset) -> Detector:
     """The ensemble of these files, calibrated, as it is read from its own; not written again where it is there."""
-    members = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in paths}
+    members = {path.stem: digest_of(path) for path in paths}
     if not ENSEMBLE.exists() or members_of(ENSEMBLE) != members:
         made = {"recipe": {"members": members}, "data": f"{data.name}, that of its members"}
         finish(join_models([load_model(path) for path in paths]), data, data, ENSEMBLE, made)
@@ -53,7 +52,7 @@ def written(paths: list[Path], data: Dataset) -> Detector:
 
 
 def members_of(path: Path) -> dict[str, str]:
-    """The members of an ensemble by the stems of their files, and the first 16 digits of each file's SHA-256."""
+    """The members of an ensemble by the stems of their files, with each file's `digest_of`."""
     with safe_open(path, "pt") as file:
         return json.loads(file.metadata()["recipe"])["members"]
 

@@ -3,7 +3,6 @@
 After Mitchell et al. 2019, 'Model cards for model reporting' (arXiv 1810.03993).
 """
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from safetensors import safe_open
 from detector.evaluation import RESULTS, read_records, records_table
 from detector.presentation import SHIPPED, in_words, sources_grid
 from detector.robustness import UNCHANGED, robustness_table
-from detector.weights import MODELS_DIR, load_model
+from detector.weights import MODELS_DIR, digest_of, load_model
 
 CARD = MODELS_DIR / "README.md"
 HEAD = """# What ships
@@ -86,10 +85,9 @@ def _made(weights: Path) -> str:
         facts = file.metadata()
     count = sum(p.numel() for p in load_model(weights).parameters())
     recipe = ", ".join(f"{key} {value}" for key, value in json.loads(facts["recipe"]).items() if value is not None)
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
     return (
         f"{facts['architecture']} {facts['config']}, {count:,} parameters. Trained on {facts['data']}: {recipe}. "
-        f"{facts['versions']}. SHA-256 `{digest}`…"
+        f"{facts['versions']}. SHA-256 `{digest_of(weights)}`…"
     )
 
 

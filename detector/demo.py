@@ -8,7 +8,7 @@ import html
 import os
 import tempfile
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import gradio as gr
@@ -57,6 +57,7 @@ a public link they also pass through the servers of Gradio, which makes it.
 """
 DELETED = "The picture is not there any more. Please drop it again."
 COLUMNS = {"file": "file", "verdict": "verdict", "prob": "P(FAKE)", "words": "in words", "model": "model"}
+NO_REASONS = (None, "") * 3  # in place of three figures and their readings
 NO_TABLE, NO_FILE = pd.DataFrame(columns=list(COLUMNS.values())), gr.update(value=None, interactive=False)
 ONE_AT_A_TIME = {"concurrency_id": "model", "concurrency_limit": 1, "show_progress": "minimal"}  # more would only wait
 CSS = """
@@ -148,10 +149,8 @@ def _pick(models: Mapping[str, Detector], name: str) -> Detector:
     return models[name]
 
 
-def _one_picture(models: Mapping[str, Detector], choice: gr.Radio, examples: Sequence[Image.Image]) -> None:
-    """The tab of one picture: the verdict first, what it rests on afterwards."""
-    no_reasons = (None, "") * 3  # in place of what a verdict rests on, until that is there ...
-    nothing = (_status(""), None, None, *no_reasons)  # ... and of the verdict too
+def _judging(models: Mapping[str, Detector]) -> tuple[Callable, Callable]:
+    """What the tab of one picture asks: for a verdict, and for what it rests on."""
 
     def answer(given: dict | None, name: str) -> tuple[str, dict | None, Image.Image | None]:
         """The verdict of a model on a picture: HTML, the two probabilities, the 32x32 view."""
@@ -170,10 +169,17 @@ def _one_picture(models: Mapping[str, Detector], choice: gr.Radio, examples: Seq
         try:
             model, image = _pick(models, name), open_file(_uploaded(given))
         except InputError:  # told by the verdict already
-            return no_reasons
+            return NO_REASONS
         views = views_of(model, image)
         return *explain(model, views), *explain_parts(model, views[1:], image)
 
+    return answer, why
+
+
+def _one_picture(models: Mapping[str, Detector], choice: gr.Radio, examples: Sequence[Image.Image]) -> None:
+    """The tab of one picture: the verdict first, what it rests on afterwards."""
+    answer, why = _judging(models)
+    nothing = (_status(""), None, None, *NO_REASONS)  # in place of a verdict and what it rests on, until they are there
     with gr.Row():
         with gr.Column():
             kinds = ["upload", "clipboard"]

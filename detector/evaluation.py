@@ -1,6 +1,5 @@
 """How good a detector is: probabilities, metrics with 95% intervals, comparisons by subject."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from datetime import date
@@ -17,7 +16,7 @@ from detector.cifake import CLASSES
 from detector.data import Images
 from detector.prediction import predict
 from detector.progress import InputError
-from detector.weights import MODELS_DIR
+from detector.weights import MODELS_DIR, digest_of
 
 RESULTS = MODELS_DIR / "results.json"
 LEDGER = MODELS_DIR.parent / "benchmarks" / "TEST_LEDGER.md"
@@ -205,8 +204,7 @@ def note_first_look(
     They go by the `name`, or else by the stem of their file.
     """
     name = name or weights.stem
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
-    key = f"| {name} | `{digest}` | {set_} |"
+    key = f"| {name} | `{digest_of(weights)}` | {set_} |"
     if key not in ledger.read_text():
         with ledger.open("a") as file:
             file.write(f"| {date.today()} {key} {100 * accuracy:.2f} |\n")

@@ -94,7 +94,7 @@ def train(
     Raises InputError if the images do not fill one batch, or a checkpoint is not whole.
     """
     trained, history, checkpoint = train_and_keep(model, train_set, validation, recipe, name=name)
-    checkpoint.unlink(missing_ok=True)
+    checkpoint.unlink()
     return trained, history
 
 

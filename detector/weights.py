@@ -1,5 +1,6 @@
 """The file of a model: its weights, and inside with them what rebuilds it and tells how it was made."""
 
+import hashlib
 import json
 import platform
 from contextlib import suppress
@@ -44,6 +45,11 @@ def write_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[s
         raise InputError(
             f"{path} could not be written ({error}): is the disk full, or the folder another's?"
         ) from error
+
+
+def digest_of(path: Path) -> str:
+    """The first 16 digits of a file's SHA-256, by which ledger, card and ensembles know weights."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def compact(tensor: torch.Tensor) -> torch.Tensor:
