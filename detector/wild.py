@@ -4,7 +4,7 @@ CIFAKE's classes and the folders have about as many pictures each, and so have a
 dominates; a source is named by its class and folder ('REAL/cifake').
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -52,10 +52,11 @@ def _made(maker: str, photographs: Images) -> dict[str, Images]:
     return {part: made[np.sort(rows)] for part, rows in zip(PARTS, cuts, strict=True)}
 
 
-def join(sources: Sources, part: str, *, without: str | None = None) -> Images:
-    """One part of all sources; without those whose names begin so, where told, and what was made of their pictures."""
+def join(sources: Sources, part: str, *, without: Sequence[str] = ()) -> Images:
+    """One part of all sources; but those whose names begin with one of `without`, and what was made of their pictures."""
     images = concatenate(*[parts[part] for parts in sources.values()])
-    return images if without is None else images[np.char.find(images.files, f"/{without}") < 0]
+    left_out = [np.char.find(images.files, f"/{beginning}") >= 0 for beginning in without]
+    return images[~np.any(left_out, axis=0)] if left_out else images
 
 
 def several_sources(data: Dataset) -> Dataset:

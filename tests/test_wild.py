@@ -63,7 +63,7 @@ def test_without_photographs_goes_what_was_made_of_them(dataset):
     made = gathered["FAKE/made_denoiser"]["train"].files
     assert any("REAL/photos/" in file for file in made)
     assert any("train/REAL/" in file for file in made)
-    kept = join(gathered, "train", without="REAL/photos")
+    kept = join(gathered, "train", without=["REAL/photos"])
     assert not any("REAL/photos" in file for file in kept.files)
     assert any(file.startswith("made/") for file in kept.files)
     assert len(kept) < len(join(gathered, "train"))
@@ -71,8 +71,10 @@ def test_without_photographs_goes_what_was_made_of_them(dataset):
 
 def test_without_makers_everything_else_stays(dataset):
     gathered = gather(dataset)
-    kept = join(gathered, "train", without="FAKE/made")
+    kept = join(gathered, "train", without=["FAKE/made"])
     assert len(kept) == sum(len(parts["train"]) for name, parts in gathered.items() if "made" not in name)
+    fewer = join(gathered, "train", without=["FAKE/made", "FAKE/machine"])
+    assert len(fewer) == len(kept) - len(gathered["FAKE/machine"]["train"])
 
 
 def test_the_test_folder_stays_what_it_is(dataset):
