@@ -81,7 +81,7 @@ from detector.evaluation_figures import corruption_heatmaps
 from detector.robustness import check_corrupted, corruption_grid, robustness_table
 
 # Other sources
-from detector.measured import left_out_table, outsiders_table, patches_table
+from detector.measured import left_out_table, outsiders_table, patches_table, resolution_table
 from detector.probes import cues_elsewhere
 
 # Explanation
@@ -128,7 +128,7 @@ __all__ = [
     # changed pictures
     "CORRUPTIONS", "check_corrupted", "corrupt", "corruption_grid", "corruption_heatmaps", "robustness_table",
     # other sources
-    "cues_elsewhere", "left_out_table", "outsiders_table", "patches_table",
+    "cues_elsewhere", "left_out_table", "outsiders_table", "patches_table", "resolution_table",
     # explanation
     "MAPS", "band_evidence", "band_lines", "embedding_scatter", "explanation_table", "lay_out", "map_grid", "one_view",
     "predict_features",

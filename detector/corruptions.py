@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional as TF
 
-from detector.pictures import SIDE
 
 GROUP = 16  # pictures of a batch that are corrupted alike
 
@@ -44,22 +43,24 @@ def noise(pixels: torch.Tensor, sigma: float) -> torch.Tensor:
 
 def scale(pixels: torch.Tensor, factor: float, filter_: TF.InterpolationMode) -> torch.Tensor:
     """Down to `factor` of the side and up again, by the same filter, without aliases."""
-    small = TF.resize(pixels, [max(1, round(factor * SIDE))] * 2, filter_, antialias=True)
-    return TF.resize(small, [SIDE, SIDE], filter_, antialias=True)
+    side = pixels.shape[-1]
+    small = TF.resize(pixels, [max(1, round(factor * side))] * 2, filter_, antialias=True)
+    return TF.resize(small, [side, side], filter_, antialias=True)
 
 
 def scale_lanczos(pixels: torch.Tensor, factor: float) -> torch.Tensor:
     """The same by Pillow's Lanczos filter."""
-    side, lanczos = max(1, round(factor * SIDE)), Image.Resampling.LANCZOS
+    side, lanczos = pixels.shape[-1], Image.Resampling.LANCZOS
+    small = max(1, round(factor * side))
     pictures = [TF.to_pil_image(picture) for picture in pixels]
-    scaled = [picture.resize((side, side), lanczos).resize((SIDE, SIDE), lanczos) for picture in pictures]
+    scaled = [picture.resize((small, small), lanczos).resize((side, side), lanczos) for picture in pictures]
     return torch.stack([TF.pil_to_tensor(picture) for picture in scaled])
 
 
 def crop(pixels: torch.Tensor, factor: float) -> torch.Tensor:
     """The middle, `factor` of the side, enlarged bicubically to the old size."""
-    middle = TF.center_crop(pixels, [round(factor * SIDE)] * 2)
-    return TF.resize(middle, [SIDE, SIDE], BICUBIC, antialias=True)
+    side = pixels.shape[-1]
+    return TF.resize(TF.center_crop(pixels, [round(factor * side)] * 2), [side, side], BICUBIC, antialias=True)
 
 
 def _both_ways(
@@ -78,7 +79,7 @@ def scale_then_jpeg(pixels: torch.Tensor, factor: float) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Corruption:
-    """One kind: its name in words, what it does to uint8 (N, 3, 32, 32), and five severities, from mild to strong.
+    """One kind: its name in words, what it does to uint8 (N, 3, S, S), and five severities, from mild to strong.
 
     `often` is how often a training draws it, relative to the others: about the errors in a hundred that `robust` made
     of its strongest on validation. 0 keeps it out of training, to show whether what was learnt carries over.
@@ -110,12 +111,12 @@ OFTEN = np.array([corruption.often for corruption in TRAINED])
 
 
 def corrupt(pixels: torch.Tensor, name: str, step: int) -> torch.Tensor:
-    """Uint8 pictures (N, 3, 32, 32) by a kind of CORRUPTIONS at severity `step`, 1 to 5."""
+    """Uint8 pictures (N, 3, S, S) by a kind of CORRUPTIONS at severity `step`, 1 to 5."""
     return CORRUPTIONS[name].apply(pixels, CORRUPTIONS[name].severities[step - 1])
 
 
 def corrupt_some(pixels: torch.Tensor, share: float, rng: np.random.Generator) -> torch.Tensor:
-    """A copy of uint8 (N, 3, 32, 32) in which a share of the pictures went through one or two of the TRAINED kinds.
+    """A copy of uint8 (N, 3, S, S) in which a share of the pictures went through one or two of the TRAINED kinds.
 
     Groups of sixteen neighbours are corrupted alike. Hard kinds are drawn more often than others, and severities, from
     each kind's range, the more often the stronger. The same state of `rng` gives the same pictures.

@@ -99,6 +99,16 @@ def patches_table(path: Path = BENCHMARKS / "patches.csv") -> pd.DataFrame:
     return told.rename(columns=lambda metric: metric.replace("_", " "), level="metric")
 
 
+def resolution_table(path: Path = BENCHMARKS / "resolutions.csv") -> pd.DataFrame:
+    """The CNN at several sizes of the same pictures, as text: a row a source and metric, a column a run and its time."""
+    table = _told(_read(path, "python -m benchmarks.resolutions"))
+    table["run"] += table["seconds"].map("\n({:.0f}\xa0s)".format)
+    order = {name: list(dict.fromkeys(table[name])) for name in ("source", "metric", "run")}
+    told = table.pivot(index=["source", "metric"], columns="run", values="told")[order["run"]]
+    told = told.reindex(order["source"], level="source").reindex(order["metric"], level="metric")
+    return told.rename(index=lambda name: name.replace("/made_", "/").replace("_rate", " rate").replace("false_", "false "))
+
+
 def transfer_table(path: Path = BENCHMARKS / "transfers.csv") -> pd.DataFrame:
     """What networks came to in the same seconds of training, best first: a row a variant.
 

@@ -60,7 +60,7 @@ class Detector(nn.Module):
         self.register_buffer("largest_distance", torch.tensor(2.0))  # the largest there is
 
     def features(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Float32 pixels in [0, 1], (B, 3, 32, 32), to (B, features)."""
+        """Float32 pixels in [0, 1], (B, 3, S, S), S being 32 or what it was trained at, to (B, features)."""
         raise NotImplementedError
 
     def train(self, mode: bool = True) -> "Detector":

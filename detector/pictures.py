@@ -82,9 +82,12 @@ def centre_square(image: Image.Image, side: int) -> Image.Image:
     return ImageOps.fit(to_rgb(image), (side, side), method)
 
 
-def to_cifake(image: Image.Image) -> torch.Tensor:
-    """Any picture brought to CIFAKE's form: its `centre_square`, through CIFAKE's JPEG settings: uint8 (3, 32, 32)."""
-    return TF.pil_to_tensor(jpeg_round_trip(centre_square(image, SIDE))).contiguous()
+def to_cifake(image: Image.Image, side: int = SIDE) -> torch.Tensor:
+    """Any picture brought to CIFAKE's form: its `centre_square`, through CIFAKE's JPEG settings: uint8 (3, S, S).
+
+    S is 32, CIFAKE's, or another `side`.
+    """
+    return TF.pil_to_tensor(jpeg_round_trip(centre_square(image, side))).contiguous()
 
 
 def to_views(image: Image.Image) -> torch.Tensor:

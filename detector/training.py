@@ -109,7 +109,7 @@ def train_and_keep(
         raise InputError(f"{len(train_set)} training images do not fill one batch of {recipe.batch_size}.")
     checkpoint = CHECKPOINTS / f"{name}-{_digest(model, train_set, validation, recipe)}.safetensors"
     device = pick_device()
-    subjects = int(train_set.subjects.max()) + 1
+    subjects = max(1, int(train_set.subjects.max()) + 1)  # where none is known, one that no picture has
     run = _start(TwoTargets(copy.deepcopy(model), subjects).to(device), recipe, steps)
     if checkpoint.exists():
         load_checkpoint(run, checkpoint)

@@ -33,7 +33,7 @@ def gather(data: Dataset) -> Sources:
     photographs = concatenate(
         *[parts["train"] for name, parts in (cifake | further).items() if name.startswith("REAL")]
     )
-    return cifake | further | {f"FAKE/made_{maker}": _made(maker, photographs) for maker in MAKERS}
+    return cifake | further | {f"FAKE/made_{maker}": made_source(maker, photographs) for maker in MAKERS}
 
 
 def _of_class(data: Dataset, label: int) -> dict[str, Images]:
@@ -41,7 +41,7 @@ def _of_class(data: Dataset, label: int) -> dict[str, Images]:
     return {part: images[(images.labels == label).numpy()] for part, images in sets.items()}
 
 
-def _made(maker: str, photographs: Images) -> dict[str, Images]:
+def made_source(maker: str, photographs: Images) -> dict[str, Images]:
     """A maker's pictures, drawn apart at random; a file's name tells maker and photograph, or a number without one."""
     pixels, rows = made_pictures(maker, photographs.pixels)
     of = [str(n) if row == NOTHING else photographs.files[row] for n, row in enumerate(rows.tolist())]

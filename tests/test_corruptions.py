@@ -19,8 +19,9 @@ def change(pixels: torch.Tensor, changed: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_each_step_changes_more_and_leaves_the_original(pixels, name):
-    before, kind = pixels.clone(), CORRUPTIONS[name]
+    before, kind, larger = pixels.clone(), CORRUPTIONS[name], pixels[:2].repeat(1, 1, 2, 2)
     changed = [kind.apply(pixels, severity) for severity in kind.severities]
+    assert kind.apply(larger, kind.severities[-1]).shape == larger.shape
     assert all(part.shape == pixels.shape and part.dtype == torch.uint8 for part in changed)
     sizes = [change(pixels, part) for part in changed]
     assert sizes == sorted(sizes) and sizes[0] > 0

@@ -13,6 +13,7 @@ from detector.measured import (
     pareto_front,
     patches_table,
     race_table,
+    resolution_table,
     seed_table,
     speed_table,
     training_runs,
@@ -78,6 +79,23 @@ def test_left_out_table_by_hand(tmp_path):
     assert left_out_table("auc", path).loc["FAKE/a"].tolist() == areas
 
 
+def test_resolution_table_by_hand(tmp_path):
+    path = tmp_path / "resolutions.csv"
+    rows = {
+        "run": ["32 pixels"] * 3 + ["64 pixels"] * 3,
+        "seconds": [70.4] * 3 + [280.0] * 3,
+        "metric": ["false_fake_rate", "recall", "auc"] * 2,
+        "source": ["REAL/b", "FAKE/made_a", "FAKE/made_a"] * 2,
+        "value": [0.1, 0.9, 0.99, 0.05, 0.95, 0.995],
+    }
+    pd.DataFrame(rows).assign(low=0.05, high=0.995).to_csv(path, index=False)
+    table = resolution_table(path)
+    assert table.columns.tolist() == ["32 pixels\n(70\xa0s)", "64 pixels\n(280\xa0s)"]
+    assert table.index.tolist() == [("REAL/b", "false fake rate"), ("FAKE/a", "recall"), ("FAKE/a", "auc")]
+    assert table.iloc[0, 1] == "5.00%\n(5.0\xa0to\xa099.5)"
+    assert table.iloc[2, 0] == "0.9900\n(0.05\xa0to\xa00.99)"
+
+
 def test_outsiders_table_by_hand(tmp_path):
     path = tmp_path / "outsiders.csv"
     met, unmet = ["FAKE/cifake", "FAKE/made_autoencoder_nearest"], ["FAKE/made_gan_style", "FAKE/made_denoiser"]
@@ -108,6 +126,7 @@ READERS = [
     seed_table,
     unlikeness_table,
     lambda path: left_out_table("auc", path),
+    resolution_table,
     outsiders_table,
     patches_table,
     transfer_table,

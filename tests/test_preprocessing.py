@@ -1,12 +1,13 @@
 """Augmentation moves whole pixels, differs by picture and by epoch, and never touches evaluation."""
 
+import pytest
 import torch
 
 from detector.preprocessing import augment, cut_mix, to_unit
 
 
-def pictures(count: int = 64) -> torch.Tensor:
-    return torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+def pictures(count: int = 64, side: int = 32) -> torch.Tensor:
+    return torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -31,12 +32,13 @@ def test_augment_moves_whole_pixels():
         assert sum(found) == 1
 
 
-def test_beyond_the_edges_a_picture_is_mirrored():
+@pytest.mark.parametrize("side", [32, 48])
+def test_beyond_the_edges_a_picture_is_mirrored(side):
     """As torch's own padding does it: a move is a part of the picture so padded."""
-    pixels = pictures(16)
+    pixels = pictures(16, side)
     padded = torch.nn.functional.pad(to_unit(pixels), (3,) * 4, mode="reflect")
     for view, wide in zip(augment(pixels, rng(), shift=3), padded, strict=True):
-        parts = [wide[:, top : top + 32, left : left + 32] for top in range(7) for left in range(7)]
+        parts = [wide[:, top : top + side, left : left + side] for top in range(7) for left in range(7)]
         assert sum(torch.equal(view, part) or torch.equal(view, part.flip(2)) for part in parts) == 1
 
 
@@ -55,17 +57,18 @@ def test_augment_leaves_the_data_alone():
     assert torch.equal(pixels, before)
 
 
-def test_cut_mix_pastes_a_square_of_another_and_says_how_much_is_left():
-    batch = to_unit(pictures(200))
+@pytest.mark.parametrize("side", [32, 48])
+def test_cut_mix_pastes_a_square_of_another_and_says_how_much_is_left(side):
+    batch = to_unit(pictures(200, side))
     mixed, others, own = cut_mix(batch, rng(), 0.5)
-    pasted = (mixed != batch).any(1)  # (B, 32, 32)
+    pasted = (mixed != batch).any(1)  # (B, S, S)
     for row, (picture, mask, other, part) in enumerate(zip(mixed, pasted, batch[others], own, strict=True)):
         if part < 1 and others[row] != row:
             rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
             square = mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
             assert torch.equal(picture[:, mask], other[:, mask])
             assert square.float().mean() > 0.9  # where both have a colour by chance it seems to be left out
-            assert abs(1 - square.numel() / 1024 - part) < 1e-6
+            assert abs(1 - square.numel() / side**2 - part) < 1e-6
         else:
             assert not mask.any()
     assert 0.3 < (own < 1).float().mean() < 0.6  # some squares have no pixel, some pictures are pasted into themselves
