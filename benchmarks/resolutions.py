@@ -1,11 +1,11 @@
 """The same network at 32, 48 and 64 pixels, on the sources that have them: `python -m benchmarks.resolutions`.
 
-What lies in `data/sources/` with LARGEST pixels or more, and what two of the autoencoders here make of those photographs
-at that very size, is learnt by the CNN from fresh weights, in as many passes at each size; at the smallest also for as
-long as the largest takes. Scored on what is kept for validation: at threshold 1/2, and by the AUC against the
-photographs. Also on squares cut from its middle without any scaling, where photographs and fakes differ by no scaling;
-and on two autoencoders that it never met. A row a run, source and metric in resolutions.csv as soon as a run ends; started
-again, only what is missing is run (a quarter of an hour on two cores in all).
+What lies in `data/sources/` with LARGEST pixels or more, and what two of the autoencoders here make of those
+photographs at that very size, is learnt by the CNN from fresh weights, in as many passes at each size; at the smallest
+also for as long as the largest takes. Scored on what is kept for validation: at threshold 1/2, and by the AUC against
+the photographs. Also on squares cut from its middle without any scaling, so that photographs and fakes differ by none;
+and on two autoencoders that it never met. A row a run, source and metric in resolutions.csv as soon as a run ends;
+started again, only what is missing is run (a quarter of an hour on two cores in all).
 """
 
 import sys

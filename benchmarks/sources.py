@@ -1,9 +1,9 @@
 """Leave one source out: trained without it, scored on it. `python -m benchmarks.sources`.
 
 The network of `wild` goes on from the weights of `transfer`, which know CIFAKE alone, for one pass over a sample of all
-sources but some, and is scored on the validation part of each. A row a run and source in sources.csv as soon as a run ends:
-the share called FAKE at threshold 1/2, with its interval, and for fakes the AUC against CIFAKE's photographs.
-Started again, only what is missing is run.
+sources but some, and is scored on the validation part of each. A row a run and source in sources.csv as soon as a run
+ends: the share called FAKE at threshold 1/2, with its interval, and for fakes the AUC against CIFAKE's photographs.
+Started again, only what is missing is run (an hour on two cores in all).
 """
 
 import sys

@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional as TF
 
-
 GROUP = 16  # pictures of a batch that are corrupted alike
 
 

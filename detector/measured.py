@@ -100,13 +100,13 @@ def patches_table(path: Path = BENCHMARKS / "patches.csv") -> pd.DataFrame:
 
 
 def resolution_table(path: Path = BENCHMARKS / "resolutions.csv") -> pd.DataFrame:
-    """The CNN at several sizes of the same pictures, as text: a row a source and metric, a column a run and its time."""
+    """The CNN at several sizes of the same pictures, a row a source and metric, a column a run with its time."""
     table = _told(_read(path, "python -m benchmarks.resolutions"))
     table["run"] += table["seconds"].map("\n({:.0f}\xa0s)".format)
     order = {name: list(dict.fromkeys(table[name])) for name in ("source", "metric", "run")}
     told = table.pivot(index=["source", "metric"], columns="run", values="told")[order["run"]]
     told = told.reindex(order["source"], level="source").reindex(order["metric"], level="metric")
-    return told.rename(index=lambda name: name.replace("/made_", "/").replace("_rate", " rate").replace("false_", "false "))
+    return told.rename(index=lambda name: name.replace("/made_", "/").replace("false_fake_rate", "false fake rate"))
 
 
 def transfer_table(path: Path = BENCHMARKS / "transfers.csv") -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """From stored pixels to a model's input: one way for training, one for everything else.
 
-Both take uint8 (B, 3, S, S), S being 32 for CIFAKE, and give float32 in [0, 1] of that shape. Augmentation moves whole pixels and
-never interpolates: resampling would wipe out the fine texture that tells a generated picture.
+Both take uint8 (B, 3, S, S), S being 32 for CIFAKE, and give float32 in [0, 1] of that shape. Augmentation moves whole
+pixels and never interpolates: resampling would wipe out the fine texture that tells a generated picture.
 """
 
 import torch

@@ -32,7 +32,9 @@ def load_sources(folder: Path = SOURCES_DIR, *, side: int = SIDE) -> dict[str, d
 
     A picture is in one set alone. Of the training ones there are several views, so many that every source has about
     VIEWS_A_SOURCE, and none of a picture's is repeated MOST_VIEWS times; of the others only the first, whole one.
-    Pictures are of `side` pixels. {} where there is no such folder. Raises InputError as `unseen.load_unseen` does, and for a source of too few.
+    Pictures are of `side` pixels. {} where there is no such folder.
+
+    Raises InputError as `unseen.load_unseen` does, and for a source of too few.
     """
     if not folder.is_dir():
         return {}

@@ -53,7 +53,7 @@ def made_source(maker: str, photographs: Images) -> dict[str, Images]:
 
 
 def join(sources: Sources, part: str, *, without: Sequence[str] = ()) -> Images:
-    """One part of all sources; but those whose names begin with one of `without`, and what was made of their pictures."""
+    """One part of all sources, without those whose names begin as told and what was made of their pictures."""
     images = concatenate(*[parts[part] for parts in sources.values()])
     left_out = [np.char.find(images.files, f"/{beginning}") >= 0 for beginning in without]
     return images[~np.any(left_out, axis=0)] if left_out else images

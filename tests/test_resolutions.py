@@ -71,10 +71,12 @@ def test_a_source_is_brought_to_any_side(tmp_path, side):
 def test_a_run_learns_and_scores_at_its_side(tmp_path, monkeypatch):
     """From files to figures, with makers that make nothing of what they see."""
     place = folder(tmp_path, photos=80, machine=64)
-    made = lambda maker, photographs: {  # noqa: E731
-        part: replace(photographs[:8], files=np.array([f"made/FAKE/made_{maker}/{row}" for row in range(8)]))
-        for part in ("train", "validation")
-    }
+    made = (
+        lambda maker, photographs: {  # noqa: E731
+            part: replace(photographs[:8], files=np.array([f"made/FAKE/made_{maker}/{row}" for row in range(8)]))
+            for part in ("train", "validation")
+        }
+    )
     monkeypatch.setattr(resolutions, "load_sources", lambda side: load_sources(place, side=side))
     monkeypatch.setattr(resolutions, "made_source", made)
     monkeypatch.setattr(sources, "VIEWS_A_SOURCE", 48)
