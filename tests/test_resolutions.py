@@ -12,6 +12,7 @@ from torchvision.transforms.v2 import functional as TF
 from benchmarks import resolutions
 from benchmarks.resolutions import large_enough, score, unscaled
 from detector import sources
+from detector.data import Images
 from detector.decoding import jpeg_round_trip
 from detector.prediction import predict
 from detector.progress import InputError
@@ -71,12 +72,11 @@ def test_a_source_is_brought_to_any_side(tmp_path, side):
 def test_a_run_learns_and_scores_at_its_side(tmp_path, monkeypatch):
     """From files to figures, with makers that make nothing of what they see."""
     place = folder(tmp_path, photos=80, machine=64)
-    made = (
-        lambda maker, photographs: {  # noqa: E731
-            part: replace(photographs[:8], files=np.array([f"made/FAKE/made_{maker}/{row}" for row in range(8)]))
-            for part in ("train", "validation")
-        }
-    )
+
+    def made(maker: str, photographs: Images) -> dict[str, Images]:
+        named = np.array([f"made/FAKE/made_{maker}/{row}" for row in range(8)])
+        return dict.fromkeys(("train", "validation"), replace(photographs[:8], files=named))
+
     monkeypatch.setattr(resolutions, "load_sources", lambda side: load_sources(place, side=side))
     monkeypatch.setattr(resolutions, "made_source", made)
     monkeypatch.setattr(sources, "VIEWS_A_SOURCE", 48)
