@@ -81,10 +81,6 @@ def run_evaluate(options: argparse.Namespace) -> None:
     if unknown := set(options.models) - set(models):
         raise InputError(f"there is no {', '.join(sorted(unknown))} in {MODELS_DIR}: choose {', '.join(models)}.")
     data, sources = load_cifake_only(), load_unseen()
-    if not sources and any(row["set"].startswith("unseen") for row in evaluation.read_records()):
-        raise InputError(
-            f"{UNSEEN_DIR} is empty, and what the records say of its pictures would be lost: fill it first."
-        )
     corrupted = corrupt_all(data.test.pixels[evaluation.SLICE])
     predictions = evaluation.read_predictions() if options.models else pd.DataFrame(index=data.test.files)
     for name in options.models or models:
@@ -93,12 +89,15 @@ def run_evaluate(options: argparse.Namespace) -> None:
         tables = cifake_tables(model, data, test) | robustness_tables(model, data.test, corrupted)
         if sources:
             tables |= source_tables(model, sources, test[data.test.labels.numpy() == 0])
-        evaluation.forget(name)
+        weights = MODELS_DIR / f"{name}.safetensors"
+        kept = not sources and evaluation.was_scored(weights, "unseen")
+        if kept:
+            print(f"{UNSEEN_DIR} is empty: what the records say of {name} there stays, since its weights are the same.")
+        evaluation.forget(name, keep="unseen" if kept else None)
         for set_, metrics in tables.items():
             evaluation.record(name, set_, metrics)
             print(f"{name} on {set_}\n{metrics.round(4).to_string()}", flush=True)
         for set_ in {"test", "unseen"} & set(tables):
-            weights = MODELS_DIR / f"{name}.safetensors"
             evaluation.note_first_look(weights, set_, tables[set_].loc["accuracy", "value"])
         predictions[name] = test["prob"].to_numpy()
         table = predictions.loc[data.test.files].rename_axis("file")

@@ -185,9 +185,14 @@ def record(model: str, set_: str, metrics: pd.DataFrame, path: Path = RESULTS) -
     _write_records(kept + json.loads(rows.to_json(orient="records", double_precision=6)), path)
 
 
-def forget(model: str, path: Path = RESULTS) -> None:
-    """Take all records of `model` out: they may be of other weights, or of sets that are not there any more."""
-    _write_records([row for row in read_records(path) if row["model"] != model], path)
+def forget(model: str, path: Path = RESULTS, *, keep: str | None = None) -> None:
+    """Take the records of `model` out: they may be of other weights, or of sets that are not there any more.
+
+    Those of sets whose names begin with `keep` stay.
+    """
+    rows = read_records(path)
+    kept = [row for row in rows if row["model"] != model or (keep is not None and row["set"].startswith(keep))]
+    _write_records(kept, path)
 
 
 def _write_records(records: list[dict], path: Path) -> None:
@@ -203,11 +208,18 @@ def note_first_look(
 
     They go by the `name`, or else by the stem of their file.
     """
-    name = name or weights.stem
-    key = f"| {name} | `{digest_of(weights)}` | {set_} |"
-    if key not in ledger.read_text():
+    if not was_scored(weights, set_, name=name, ledger=ledger):
         with ledger.open("a") as file:
-            file.write(f"| {date.today()} {key} {100 * accuracy:.2f} |\n")
+            file.write(f"| {date.today()} {_ledger_key(weights, set_, name)} {100 * accuracy:.2f} |\n")
+
+
+def was_scored(weights: Path, set_: str, *, name: str | None = None, ledger: Path = LEDGER) -> bool:
+    """Whether the ledger has these very weights on that set, by `name` as of `note_first_look`."""
+    return _ledger_key(weights, set_, name) in ledger.read_text()
+
+
+def _ledger_key(weights: Path, set_: str, name: str | None) -> str:
+    return f"| {name or weights.stem} | `{digest_of(weights)}` | {set_} |"
 
 
 def read_records(path: Path = RESULTS) -> list[dict]:

@@ -137,6 +137,8 @@ def test_records_replace_what_stood_there(tmp_path):
         float(((1 - probs >= 0.5) == labels).double().mean())
     )
     evaluation.record("other", "test", evaluate(probs, labels), path)
+    evaluation.forget("cnn", path, keep="te")
+    assert {(row["model"], row["set"]) for row in evaluation.read_records(path)} == {("cnn", "test"), ("other", "test")}
     evaluation.forget("cnn", path)
     assert {row["model"] for row in evaluation.read_records(path)} == {"other"}
 
@@ -176,6 +178,9 @@ def test_the_ledger_has_one_line_for_the_same_weights(tmp_path):
     lines = ledger.read_text().splitlines()
     assert len(lines) == 2
     assert lines[0].endswith("| test | 98.77 |")
+    assert evaluation.was_scored(weights, "test", ledger=ledger)
+    assert not evaluation.was_scored(weights, "unseen", ledger=ledger)
+    assert not evaluation.was_scored(weights, "test", name="other", ledger=ledger)
 
 
 def test_torn_records_are_told(tmp_path):

@@ -1,6 +1,7 @@
 """The commands lose nothing: what cannot be done is told before anything is changed, what was done is kept."""
 
 import argparse
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -10,14 +11,33 @@ from detector import evaluation
 from detector.progress import InputError, tell_errors
 
 
-def test_records_of_unseen_pictures_are_not_lost_where_these_are_not_there(monkeypatch):
-    before = evaluation.RESULTS.read_bytes()
-    monkeypatch.setattr(commands, "shipped_models", lambda: {"small": None})
-    monkeypatch.setattr(commands, "load_cifake_only", lambda: None)
-    monkeypatch.setattr(commands, "load_unseen", dict)
-    with pytest.raises(InputError, match="unseen is empty"):
-        commands.run_evaluate(argparse.Namespace(models=["small"]))
-    assert evaluation.RESULTS.read_bytes() == before
+@pytest.mark.parametrize("same_weights", [True, False])
+def test_records_of_unseen_pictures_stay_for_the_same_weights_alone(
+    standin, small_cnn, tmp_path, monkeypatch, capsys, same_weights
+):
+    """Where the pictures are not there, what is on file of them is true as long as the weights are those."""
+    records, ledger, weights = tmp_path / "results.json", tmp_path / "ledger.md", tmp_path / "small.safetensors"
+    looked = evaluation.metric_rows({"recall": (0.9, 0.8, 0.95, 100)})
+    for set_ in ("unseen/FAKE/a", "robustness/jpeg/9"):
+        evaluation.record("small", set_, looked, records)
+    ledger.write_text("")
+    weights.write_bytes(b"weights")
+    evaluation.note_first_look(weights, "unseen", 0.9, ledger=ledger)
+    weights.write_bytes(b"weights" if same_weights else b"others")
+    for name, where in {"forget": records, "record": records, "was_scored": ledger, "note_first_look": ledger}.items():
+        given = {"path" if where is records else "ledger": where}
+        monkeypatch.setattr(evaluation, name, partial(getattr(evaluation, name), **given))
+    monkeypatch.setattr(evaluation, "PREDICTIONS", tmp_path / "predictions.csv")
+    monkeypatch.setattr(evaluation, "read_predictions", lambda: pd.DataFrame(index=standin.test.files))
+    monkeypatch.setattr(commands, "MODELS_DIR", tmp_path)
+    monkeypatch.setattr(commands, "shipped_models", lambda: {"small": small_cnn})
+    monkeypatch.setattr(commands, "load_cifake_only", lambda: standin)
+    for name in ("load_unseen", "corrupt_all", "robustness_tables", "write_shipped_table", "write_model_card"):
+        monkeypatch.setattr(commands, name, lambda *given: {})
+    commands.run_evaluate(argparse.Namespace(models=["small"]))
+    sets = {row["set"] for row in evaluation.read_records(records)}
+    assert sets == {"val", "test", "leak_free", "test/slice"} | ({"unseen/FAKE/a"} if same_weights else set())
+    assert ("its weights are the same" in capsys.readouterr().out) == same_weights
 
 
 def test_only_a_run_of_the_default_budget_replaces_the_committed_report():
