@@ -10,9 +10,9 @@ import pandas as pd
 from safetensors import safe_open
 
 from detector.evaluation import RESULTS, read_records, records_table
-from detector.presentation import SHIPPED, in_words, sources_grid
+from detector.presentation import in_words, sources_grid
 from detector.robustness import UNCHANGED, robustness_table
-from detector.weights import MODELS_DIR, digest_of, load_model
+from detector.weights import MODELS_DIR, SHIPPED, digest_of, load_model
 
 CARD = MODELS_DIR / "README.md"
 HEAD = """# What ships

@@ -24,11 +24,10 @@ from detector import figures
 from detector.card import limits_of
 from detector.models import Detector
 from detector.pictures import MAX_BYTES, open_file, to_rgb
-from detector.presentation import SHIPPED
 from detector.progress import InputError, notebook_kernel, someone_watches
 from detector.readings import explain, explain_parts
 from detector.verdicts import judge, judge_files, views_of, write_verdicts
-from detector.weights import DEFAULT_MODEL
+from detector.weights import DEFAULT_MODEL, SHIPPED
 
 MOST = 500  # pictures at once
 ABOUT = """

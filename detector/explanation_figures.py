@@ -95,6 +95,7 @@ def embedding_scatter(points: np.ndarray, labels: np.ndarray, wrong: np.ndarray)
         axes[0, 0].scatter(
             *points[of_class & wrong].T, s=45, color=COLORS[name], marker="X", ec="black", label=f"{name}, called wrong"
         )
-    axes[0, 0].set(xticks=[], yticks=[])
-    axes[0, 0].legend(frameon=False, markerscale=1.2)
+    axes[0, 0].set_axis_off()
+    for handle in axes[0, 0].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1)).legend_handles:
+        handle.set(sizes=[45], alpha=1)
     return figure

@@ -103,19 +103,19 @@ def histories(histories: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def architecture(layers: pd.DataFrame, *, name: str) -> Figure:
-    """A network's shape: a box a layer, its height the side of the picture in it, its width the channels.
+    """A network's shape: a box a layer, its width the channels, its height the side of the picture in it.
 
     `layers` is the table of `layer_table`.
     """
-    figure, axes = new_figure(f"The shape of {name}: height is resolution, width is channels", size=(10, 3))
+    figure, axes = new_figure(f"The shape of {name}: channels as width, pixels as height", size=(10, 3))
     left = 0.0
     for row in layers.itertuples():
         channels, side = ([int(part) for part in row.output.split(" × ")] + [1])[:2]
         width, color = max(channels / 8, 1), MODEL_COLORS[0] if row.kind == "Conv2d" else MODEL_COLORS[1]
         box = mpl.patches.Rectangle((left, -side / 2), width, side, fc=color, ec="white", alpha=0.8)
         axes[0, 0].add_patch(box)
-        label = f"{channels} channels\n{side}×{side}" if row.kind == "Conv2d" else "logit"
-        axes[0, 0].text(left + width / 2, -18, label, ha="center", va="top", fontsize=7, rotation=30)
+        label = f"{channels}\n{side}×{side}" if row.kind == "Conv2d" else "logit"
+        axes[0, 0].text(left + width / 2, -18, label, ha="center", va="top", fontsize=9)
         left += max(width, 8) + 5
     axes[0, 0].set(xlim=(-4, left), ylim=(-28, 17))
     axes[0, 0].set_axis_off()

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 from pandas.io.formats.style import Styler
@@ -12,6 +13,8 @@ from detector.data import Dataset
 from detector.evaluation import RESULTS, read_records, records_table
 from detector.figures import label_figures, titled
 from detector.progress import InputError
+from detector.robustness import robustness_table
+from detector.weights import SHIPPED
 
 # test accuracy on CIFAKE as reported elsewhere, %; grade: 'read' in a results file or notebook, 'claim' otherwise
 LITERATURE = [
@@ -38,23 +41,14 @@ def near_copies_elsewhere() -> pd.DataFrame:
     return pd.DataFrame(NEAR_COPIES, columns=columns).set_index("list")
 
 
-# what ships, by the stem of its file in models/
-SHIPPED = {
-    "cnn": "from scratch",
-    "small": "its small sibling",
-    "robust": "from scratch, with changed pictures",
-    "wild": "EfficientNet-Lite2 from ImageNet, with several sources",
-    "transfer": "EfficientNet-Lite2 from ImageNet, with CIFAKE alone",
-    "ensemble": "three seeds of `cnn`, `transfer`, and the same at 224 pixels, together",
-}
 MARKS = ("<!-- records: written by `python -m detector evaluate` -->", "<!-- end of records -->")
 
 
 def shipped_table(path: Path = RESULTS) -> str:
-    """README's table of the shipped models, in Markdown, from the records."""
+    """README's table of the shipped models, in Markdown, from the records; of the leak-free test but for one column."""
     lines = [
-        "| model | official test | leak-free test | AUC | photographs called FAKE | calibration error "
-        "| answers | of these right |",
+        "| model | accuracy, official test | accuracy, leak-free test | AUC | photographs called FAKE "
+        "| calibration error | answers | of these right |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     official, leak_free = records_table("test", path), records_table("leak_free", path)
@@ -111,6 +105,28 @@ def sources_grid(metric: str, path: Path = RESULTS) -> pd.DataFrame:
     grid = records.assign(shown=words).pivot(index="source", columns="model", values="shown")
     grid = grid.reindex(columns=list(SHIPPED))
     return grid if by_model else grid.assign(n=n.first())
+
+
+def overview_table(path: Path = RESULTS) -> pd.DataFrame:
+    """The shipped models at a glance, from the records, as text: a row a model, and a dash where nothing is on record.
+
+    Columns: right about the official test; given a verdict there; right about the most harmful change; photographs of
+    other sources called FAKE (where there are several, the mean), and the mean AUC of other generators.
+    """
+    records = pd.DataFrame(read_records(path)).pivot(index=["set", "metric"], columns="model", values="value")
+
+    def mean(sets: str, metric: str) -> pd.Series:
+        found = records.query("metric == @metric")
+        return found[found.index.get_level_values("set").str.match(sets)].mean()
+
+    columns = {
+        "official test right": mean("test$", "accuracy").map("{:.2%}".format),
+        "given a verdict": mean("test$", "coverage").map("{:.1%}".format),
+        "worst change right": robustness_table(list(SHIPPED), path)["worst"].map("{:.1%}".format),
+        "other photographs called FAKE": mean("unseen/REAL/", "false_fake_rate").map("{:.1%}".format),
+        "other generators, mean AUC": mean("unseen/FAKE/", "auc").map("{:.3f}".format),
+    }
+    return pd.DataFrame(columns).loc[list(SHIPPED)].replace("nan%|nan", "–", regex=True).rename_axis("model")
 
 
 def write_shipped_table(page: Path, path: Path = RESULTS) -> None:
@@ -172,6 +188,7 @@ FORMATS = {
     "recorded": "{:.2%}",
     "recomputed": "{:.2%}",
     "largest difference": "{:.1g}",
+    **dict.fromkeys(["seconds (median)", "lowest (%)", "validation", "official test", "leak-free test"], "{:.2f}"),
     **dict.fromkeys(["mean colour", "radial spectrum", "DCT coefficients", "noise residual", "all of these"], "{:.1f}"),
     **dict.fromkeys(["unchanged", "mean", "worst", "worst, kept out", "PGD 1/255", "PGD 2/255"], "{:.2%}"),
 }
@@ -195,6 +212,9 @@ def reference_table(frame: pd.DataFrame, caption: str) -> Styler:
         shown["value"] = [f"{100 * value:.2f}%" for value in frame["value"]]
         shown = shown.drop(columns=["low", "high"])
         shown.insert(shown.columns.get_loc("value") + 1, "95% interval", interval)
+    shown = shown.map(lambda cell: cell.replace(" – ", "\xa0–\xa0") if isinstance(cell, str) else cell)  # in one piece
     formats = {column: text for column, text in FORMATS.items() if column in shown.columns}
     style = shown.style.set_caption(caption).format(formats, precision=4, thousands=",", na_rep="–")
+    if isinstance(shown.index.dtype, np.dtype) and shown.index.dtype.kind == "f":
+        style = style.format_index("{:g}")
     return style.set_table_styles(LEFT)

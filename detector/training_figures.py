@@ -47,9 +47,9 @@ def images_curve(runs: pd.DataFrame) -> Figure:
 def cost_dots(table: pd.DataFrame, front: pd.Series) -> Figure:
     """Accuracy against multiply-accumulates, with 95% intervals and a name each; `table` by `transfer_table`.
 
-    A line joins those that `front`, a bool for each, says are matched by none of the cheaper.
+    A ring marks those that `front`, a bool for each, says are beaten by none at their cost or below.
     """
-    figure, axes = new_figure("What a multiplication buys, in the same seconds", size=(8, 5.4), of_record=True)
+    figure, axes = new_figure("What a multiplication buys, in about the same time", size=(8, 5.4), of_record=True)
     cell = axes[0, 0]
     by_error = (lambda y: -np.log(np.maximum(100 - y, 0.01)), lambda t: 100 - np.exp(-t))
     cell.set_yscale("function", functions=by_error)  # half the errors is as far everywhere
@@ -57,9 +57,12 @@ def cost_dots(table: pd.DataFrame, front: pd.Series) -> Figure:
     for family, color in zip(dict.fromkeys(sorted(families)), MODEL_COLORS, strict=False):
         rows = table[families == family]
         error = 100 * (rows[["low", "high"]].sub(rows["value"], axis=0).abs().to_numpy().T)
-        cell.errorbar(rows["MACs"] / 1e6, 100 * rows["value"], error, fmt="o", ms=6, capsize=2, color=color)
-    best = table[front].sort_values("MACs")
-    cell.plot(best["MACs"] / 1e6, 100 * best["value"], color="0.5", lw=1, zorder=0)
+        cell.errorbar(
+            rows["MACs"] / 1e6, 100 * rows["value"], error, fmt="o", ms=6, capsize=2, color=color, label=family
+        )
+    best, ring = table[front], {"ms": 10, "mfc": "none", "mec": "black", "label": "beaten by none as cheap"}
+    cell.plot(best["MACs"] / 1e6, 100 * best["value"], "o", **ring)
+    cell.legend(frameon=False, loc="lower left")
     cell.set(xscale="log", xlabel="millions of multiply-accumulates a picture", ylabel="validation accuracy (%)")
     cell.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
     cell.xaxis.set_major_formatter(mpl.ticker.ScalarFormatter())
@@ -75,7 +78,7 @@ def cost_dots(table: pd.DataFrame, front: pd.Series) -> Figure:
 def _name(cell: Axes, table: pd.DataFrame, line: float = 11) -> None:
     """Write each row's name beside its dot, in points: to the left where others are near on the right alone.
 
-    The most accurate first; a name that would lie on another is moved down as far as it takes.
+    The most accurate first; a name that would lie on another is moved down as far as it takes, and a line leads to it.
     """
     cost = np.unique(table["MACs"])
     near = cost[1:] / cost[:-1] < 1.25
@@ -86,11 +89,12 @@ def _name(cell: Axes, table: pd.DataFrame, line: float = 11) -> None:
     for name, row in table.sort_values("value", ascending=False).iterrows():
         place = row["MACs"] / 1e6, 100 * row["value"]
         x, y = cell.transData.transform(place) * points_a_pixel
-        width, away = 5 * len(name), -6 if row["MACs"] in left else 6
+        width, away = 5 * len(name), -7 if row["MACs"] in left else 7
         start = x + away - width if away < 0 else x + away
         down = 0
         while any(start < to and start + width > from_ and abs(y - down - at) < line for from_, to, at in taken):
             down += 1
         taken.append((start, start + width, y - down))
-        side = "right" if away < 0 else "left"
-        cell.annotate(name, place, (away, -down), ha=side, va="center", textcoords="offset points", fontsize=8)
+        style = {"ha": "right" if away < 0 else "left", "va": "center", "fontsize": 8, "textcoords": "offset points"}
+        leader = {"arrowstyle": "-", "lw": 0.6, "color": "0.4", "shrinkA": 1, "shrinkB": 0, "relpos": (away < 0, 0.5)}
+        cell.annotate(name, place, (4 * away if down else away, -down), arrowprops=leader if down else None, **style)

@@ -114,30 +114,38 @@ def open_named(path: Path) -> Image.Image:
 
 
 def describe_sources(sources: Mapping[str, Images], reference: Images, folder: Path = UNSEEN_DIR) -> pd.DataFrame:
-    """What is in the sources that `load_unseen(folder)` gave: a row a source, with the columns
+    """What is in the sources that `load_unseen(folder)` gave: a row a source, after one of each class of `reference`.
+
+    Such as CIFAKE's; their rows are 'for comparison, REAL' and 'for comparison, FAKE'. Columns:
 
     - class, pictures;
     - sides: of the smallest and the largest picture as stored, before reduction, read again from the files' headers;
     - red, green, blue: mean of the channel, in levels of 0 to 255;
     - deviation: standard deviation of the brightness of all pixels, in the same levels;
     - high frequencies (dB): power of the brightness above a quarter cycle per pixel (the upper half of
-      `radial_spectra`) of the median picture, relative to that of the REAL ones in `reference`, such as CIFAKE's;
+      `radial_spectra`) of the median picture, relative to that of the REAL ones in `reference`;
     - copies: pictures that have a pixel-identical copy in the same source.
     """
-    level = _high_frequencies(reference[(reference.labels == CLASSES.index("REAL")).numpy()])
-    rows = {}
+    classes = {name: reference[(reference.labels == label).numpy()] for label, name in enumerate(CLASSES)}
+    level, side = _high_frequencies(classes["REAL"]), reference.pixels.shape[-1]
+    rows = {f"for comparison, {name}": _describe(images, f"{side}×{side}", level) for name, images in classes.items()}
     for source, images in sources.items():
-        name = CLASSES[images.labels[0]]
-        rows[source] = (
-            name,
-            len(images),
-            _sides([folder.parent / file for file in images.files]),
-            *mean_pixels(images)[name].mean((1, 2)).tolist(),
-            float(brightness(images.pixels).std(correction=0)),
-            _high_frequencies(images) - level,
-            int(pd.Series(exact_groups(images.pixels)).duplicated(keep=False).sum()),
-        )
+        rows[source] = _describe(images, _sides([folder.parent / file for file in images.files]), level)
     return pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS).rename_axis("source")
+
+
+def _describe(images: Images, sides: str, level: float) -> tuple:
+    """The COLUMNS of pictures of one class."""
+    name = CLASSES[images.labels[0]]
+    return (
+        name,
+        len(images),
+        sides,
+        *mean_pixels(images)[name].mean((1, 2)).tolist(),
+        float(brightness(images.pixels).std(correction=0)),
+        _high_frequencies(images) - level,
+        int(pd.Series(exact_groups(images.pixels)).duplicated(keep=False).sum()),
+    )
 
 
 def _sides(paths: list[Path]) -> str:

@@ -17,6 +17,14 @@ from detector.progress import InputError
 
 DEFAULT_MODEL = "wild"  # of the demo and the shell: the one that does best by the rule on sources kept for validation
 MODELS_DIR = Path(__file__).resolve().parent.parent / "models"
+SHIPPED = {  # by the stem of its file, in the order of all tables and figures
+    "cnn": "from scratch",
+    "small": "its small sibling",
+    "robust": "from scratch, with changed pictures",
+    "wild": "EfficientNet-Lite2 from ImageNet, with several sources",
+    "transfer": "EfficientNet-Lite2 from ImageNet, with CIFAKE alone",
+    "ensemble": "three seeds of `cnn`, `transfer`, and the same at 224 pixels, together",
+}
 
 
 def save_model(model: nn.Module, path: Path, *, recipe: dict, data: str) -> None:
@@ -77,5 +85,7 @@ def load_model(path: Path | str) -> nn.Module:
 
 
 def shipped_models() -> dict[str, nn.Module]:
-    """The models in `models/`, by the stem of their file, ready to use."""
-    return {path.stem: load_model(path) for path in sorted(MODELS_DIR.glob("*.safetensors"))}
+    """The models in `models/`, by the stem of their file, ready to use; in the order of SHIPPED, then all others."""
+    paths = {path.stem: path for path in sorted(MODELS_DIR.glob("*.safetensors"))}
+    names = [name for name in SHIPPED if name in paths] + [name for name in paths if name not in SHIPPED]
+    return {name: load_model(paths[name]) for name in names}

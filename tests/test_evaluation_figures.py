@@ -5,7 +5,7 @@ import torch
 
 from detector.evaluation_figures import reliability_diagrams, risk_coverage_curves
 from detector.metrics import reliability, risk_coverage
-from detector.presentation import SHIPPED
+from detector.weights import SHIPPED
 
 
 def test_each_shipped_model_has_its_colour_in_both():

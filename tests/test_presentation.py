@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from detector.presentation import SHIPPED, records_grid, sources_grid
+from detector.presentation import records_grid, sources_grid
+from detector.weights import SHIPPED
 
 
 @pytest.fixture

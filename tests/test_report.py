@@ -25,9 +25,10 @@ from detector.budgets import DEFAULT
 from detector.card import CARD, model_card
 from detector.data import LEAKS
 from detector.evaluation import LEDGER, RESULTS, read_records
-from detector.presentation import SHIPPED, write_shipped_table
+from detector.presentation import write_shipped_table
 from detector.progress import InputError
 from detector.report import NOTEBOOK, ROOT, make_report
+from detector.weights import SHIPPED
 
 COMMITTED = nbformat.read(NOTEBOOK, 4)
 CODE = [cell for cell in COMMITTED.cells if cell.cell_type == "code"]

@@ -52,7 +52,7 @@ def test_records_hold_every_kind_and_step(standin, small_cnn, recorded):
     tenth = standin.test[evaluation.SLICE]
     blurred = CORRUPTIONS["blur"].apply(tenth.pixels, 1)
     expected = evaluate(predict(small_cnn, blurred), tenth.labels).loc["accuracy", "value"]
-    assert grid.loc["blur, σ in pixels", 3] == pytest.approx(expected, abs=1e-6)
+    assert grid.loc["blur, σ in pixels: 0.5 to 2", 3] == pytest.approx(expected, abs=1e-6)
     assert grid.shape == (len(CORRUPTIONS), 6) and grid[0].nunique() == 1
     check = check_corrupted({"cnn": small_cnn}, standin.test, "jpeg", 4, recorded)
     assert check.loc["cnn", "agree"] and check.loc["cnn", "n"] == len(tenth)

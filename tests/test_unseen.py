@@ -243,11 +243,12 @@ def test_description_against_numpy(folder):
         put(picture(seed=10 + seed // 2 * seed), folder / "FAKE" / "other" / f"{name}.png")  # a and b are copies
     sources, reference = load_unseen(folder), images_of(7)
     table = describe_sources(sources, reference, folder)
-    assert table.index.tolist() == ["REAL/some", "FAKE/other"]
-    assert table["class"].tolist() == ["REAL", "FAKE"]
-    assert table["pictures"].tolist() == [3, 4]
-    assert table["sides"].tolist() == ["40×40 to 50×500", "48×48"]
-    assert table["copies"].tolist() == [0, 2]
+    assert table.index.tolist() == ["for comparison, REAL", "for comparison, FAKE", "REAL/some", "FAKE/other"]
+    assert table["class"].tolist() == ["REAL", "FAKE"] * 2
+    assert table["pictures"].tolist() == [*np.bincount(reference.labels), 3, 4]
+    assert table["sides"].tolist() == ["32×32", "32×32", "40×40 to 50×500", "48×48"]
+    assert table["copies"].tolist()[2:] == [0, 2]
+    assert table["high frequencies (dB)"].iloc[0] == 0
     noise = high_frequencies(reference.pixels[::2].numpy())
     for source, images in sources.items():
         pixels = images.pixels.numpy()
