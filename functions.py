@@ -90,6 +90,9 @@ from detector.explanation_figures import band_lines, embedding_scatter, map_grid
 from detector.measured import explanation_table
 from detector.prediction import predict_features
 
+# Which model for what
+from detector.presentation import overview_table
+
 # The demo
 from detector.demo import build_demo, launch_demo, picture_of, verdict_picture
 
@@ -132,6 +135,8 @@ __all__ = [
     # explanation
     "MAPS", "band_evidence", "band_lines", "embedding_scatter", "explanation_table", "lay_out", "map_grid", "one_view",
     "predict_features",
+    # which model for what
+    "overview_table",
     # the demo
     "build_demo", "launch_demo", "picture_of", "verdict_picture",
 ]  # fmt: skip

@@ -35,8 +35,14 @@ def layer_table(model: nn.Module, *, side: int = 32) -> pd.DataFrame:
 def size_table(models: dict[str, nn.Module]) -> pd.DataFrame:
     """What each model sees and costs for one picture: side of the input in pixels, parameters (all), MACs."""
     rows = {
-        name: (getattr(model, "size", 32), sum(p.numel() for p in model.parameters()), layer_table(model)["MACs"].sum())
+        name: (_side(model), sum(p.numel() for p in model.parameters()), layer_table(model)["MACs"].sum())
         for name, model in models.items()
     }
     columns = ["input side", "parameters", "MACs"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("model")
+
+
+def _side(model: nn.Module) -> int | str:
+    """What pictures are brought to; of an ensemble the range."""
+    sides = sorted(getattr(part, "size", 32) for part in getattr(model, "members", [model]))
+    return sides[0] if sides[0] == sides[-1] else f"{sides[0]} to {sides[-1]}"

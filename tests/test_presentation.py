@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from detector.presentation import records_grid, sources_grid
+from detector.corruptions import CORRUPTIONS
+from detector.presentation import overview_table, records_grid, sources_grid
 from detector.weights import SHIPPED
 
 
@@ -52,3 +53,20 @@ def test_where_n_differs_by_model_it_stands_in_each_cell(records):
     assert grid.loc["REAL/photos", "cnn"] == "50.00% (10.00 – 100.00) of 20"
     assert grid.loc["REAL/photos", "small"].endswith(" of 30")
     assert "n" not in grid
+
+
+def test_the_overview_has_means_over_sources_and_the_worst_change(records):
+    """By hand: two generators of 0.5 and 0.7, and a dash where a model has no record."""
+    rows = json.loads(records.read_text())
+    changed = {f"robustness/{kind}/{step}": 0.9 for kind in CORRUPTIONS for step in range(1, 6)}
+    changed |= {"robustness/none/0": 0.98, "robustness/pgd/1": 0.3, "robustness/pgd/2": 0.1, "robustness/blur/4": 0.6}
+    made_up = [*((set_, "accuracy", value) for set_, value in changed.items()), ("test", "coverage", 0.8)]
+    made_up.append(("unseen/FAKE/other", "auc", 0.7))
+    rows += [dict(rows[0], model=model, set=set_, metric=metric, value=value)
+             for model in SHIPPED for set_, metric, value in made_up]  # fmt: skip
+    rows = [row for row in rows if (row["model"], row["metric"]) != ("small", "false_fake_rate")]
+    records.write_text(json.dumps(rows))
+    table = overview_table(records)
+    assert table.index.tolist() == list(SHIPPED)
+    assert table.loc["cnn"].tolist() == ["98.12%", "80.0%", "60.0%", "40.0%", "0.600"]
+    assert table.loc["small", "other photographs called FAKE"] == "–"
