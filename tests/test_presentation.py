@@ -2,10 +2,11 @@
 
 import json
 
+import pandas as pd
 import pytest
 
 from detector.corruptions import CORRUPTIONS
-from detector.presentation import overview_table, records_grid, sources_grid
+from detector.presentation import overview_table, records_grid, reference_table, sources_grid
 from detector.weights import SHIPPED
 
 
@@ -70,3 +71,11 @@ def test_the_overview_has_means_over_sources_and_the_worst_change(records):
     assert table.index.tolist() == list(SHIPPED)
     assert table.loc["cnn"].tolist() == ["98.12%", "80.0%", "60.0%", "40.0%", "0.600"]
     assert table.loc["small", "other photographs called FAKE"] == "–"
+
+
+def test_intervals_stay_in_one_piece_and_index_numbers_are_short(records):
+    grid = reference_table(records_grid(["accuracy"], records), "accuracy").to_html()
+    assert "98.12% (10.00\xa0–\xa0100.00)" in grid
+    history = pd.DataFrame({"loss": [0.5, 0.25]}, index=pd.Index([0.25, 1.0], name="epoch"))
+    shown = reference_table(history, "training").to_html()
+    assert ">0.25<" in shown and ">1<" in shown and ">0.5000<" in shown
