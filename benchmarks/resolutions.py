@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from PIL import Image
 from torchvision.transforms.v2 import functional as TF
 
 from detector.cifake import CLASSES
@@ -48,15 +47,10 @@ def large_enough(folder: Path = SOURCES_DIR) -> dict[str, list[Path]]:
     Raises InputError where a class has none.
     """
     listing = list_sources(folder) if folder.is_dir() else {}
-    found = {name: paths for name, paths in listing.items() if min(map(_shorter, paths)) >= LARGEST}
+    found = {name: paths for name, paths in listing.items() if min(min(open_named(p).size) for p in paths) >= LARGEST}
     if {name.split("/")[0] for name in found} != set(CLASSES):
         raise InputError(f"{folder} has no sources of {LARGEST} pixels or more of both classes.")
     return found
-
-
-def _shorter(path: Path) -> int:
-    with Image.open(path) as image:
-        return min(image.size)
 
 
 def gather(side: int, names: list[str]) -> dict[str, Mapping[str, Images]]:

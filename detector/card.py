@@ -25,7 +25,8 @@ photographs and one generator; `wild` learnt from other photographs, other pictu
 here as well, so that `REAL/tiny_imagenet` and `FAKE/sd14_other_pipeline` are to it new pictures of sources that it
 knows. On other sources all are often wrong, as the tables below say. `unlike` is the share that a model takes for
 something else than it knows, `verdict` the share that it judges at all, being neither unlike nor unsure, `right` the
-share of these verdicts that are right.
+share of these verdicts that are right. Of a training the weights are kept that did best on validation after one of its
+passes, which need not be the last.
 """
 TESTS = {"test": "official test", "leak_free": "leak-free test"}
 METRICS = {
