@@ -144,11 +144,14 @@ def over_seeds(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _told(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows with metric, value, low and high, and `told`: the value, and on a second line its interval in short."""
+    """Rows with metric, value, low and high, and `told`: the value, and on a second line its interval in short.
+
+    A word joiner keeps the interval in one piece.
+    """
     told = [
-        f"{value:.4f}\n({low:.3f}\xa0to\xa0{high:.3f})"
+        f"{value:.4f}\n({low:.3f}–\u2060{high:.3f})"
         if metric == "auc"
-        else f"{100 * value:.2f}%\n({100 * low:.1f}\xa0to\xa0{100 * high:.1f})"
+        else f"{100 * value:.2f}%\n({100 * low:.1f}–\u2060{100 * high:.1f})"
         for metric, value, low, high in rows[["metric", "value", "low", "high"]].itertuples(index=False)
     ]
     return rows.assign(told=told)

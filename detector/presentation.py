@@ -1,5 +1,6 @@
 """How the report says things that are not figures: its banner and its tables."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -192,6 +193,7 @@ FORMATS = {
     **dict.fromkeys(["mean colour", "radial spectrum", "DCT coefficients", "noise residual", "all of these"], "{:.1f}"),
     **dict.fromkeys(["unchanged", "mean", "worst", "worst, kept out", "PGD 1/255", "PGD 2/255"], "{:.2%}"),
 }
+INTERVAL = re.compile(r" \(([\d.]+) – ([\d.]+)\)")  # gets a line of its own, and stays in one piece by a word joiner
 LEFT = [
     {"selector": "caption", "props": "caption-side: top; text-align: left; font-weight: bold; white-space: nowrap"},
     {"selector": "th, td", "props": "text-align: left; vertical-align: top; white-space: pre-line"},
@@ -212,7 +214,7 @@ def reference_table(frame: pd.DataFrame, caption: str) -> Styler:
         shown["value"] = [f"{100 * value:.2f}%" for value in frame["value"]]
         shown = shown.drop(columns=["low", "high"])
         shown.insert(shown.columns.get_loc("value") + 1, "95% interval", interval)
-    shown = shown.map(lambda cell: cell.replace(" – ", "\xa0–\xa0") if isinstance(cell, str) else cell)  # in one piece
+    shown = shown.map(lambda cell: INTERVAL.sub("\n(\\1–\u2060\\2)", cell) if isinstance(cell, str) else cell)
     formats = {column: text for column, text in FORMATS.items() if column in shown.columns}
     style = shown.style.set_caption(caption).format(formats, precision=4, thousands=",", na_rep="–")
     if isinstance(shown.index.dtype, np.dtype) and shown.index.dtype.kind == "f":

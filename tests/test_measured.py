@@ -74,9 +74,9 @@ def test_left_out_table_by_hand(tmp_path):
     table = left_out_table("share", path)
     assert table.index.tolist() == ["REAL/b", "FAKE/a"]
     assert table.columns.tolist() == ["nothing", "b"]
-    assert table["nothing"].tolist() == ["10.00%\n(5.0\xa0to\xa099.5)", "90.00%\n(5.0\xa0to\xa099.5)"]
-    assert table["b"].tolist() == ["50.00%\n(5.0\xa0to\xa099.5)", "80.00%\n(5.0\xa0to\xa099.5)"]
-    areas = ["0.9900\n(0.050\xa0to\xa00.995)", "0.9000\n(0.050\xa0to\xa00.995)"]
+    assert table["nothing"].tolist() == ["10.00%\n(5.0–\u206099.5)", "90.00%\n(5.0–\u206099.5)"]
+    assert table["b"].tolist() == ["50.00%\n(5.0–\u206099.5)", "80.00%\n(5.0–\u206099.5)"]
+    areas = ["0.9900\n(0.050–\u20600.995)", "0.9000\n(0.050–\u20600.995)"]
     assert left_out_table("auc", path).loc["FAKE/a"].tolist() == areas
 
 
@@ -93,8 +93,8 @@ def test_resolution_table_by_hand(tmp_path):
     table = resolution_table(path)
     assert table.columns.tolist() == ["32 pixels\n(70\xa0s)", "64 pixels\n(280\xa0s)"]
     assert table.index.tolist() == [("REAL/b", "false fake rate"), ("FAKE/a", "recall"), ("FAKE/a", "auc")]
-    assert table.iloc[0, 1] == "5.00%\n(5.0\xa0to\xa099.5)"
-    assert table.iloc[2, 0] == "0.9900\n(0.050\xa0to\xa00.995)"
+    assert table.iloc[0, 1] == "5.00%\n(5.0–\u206099.5)"
+    assert table.iloc[2, 0] == "0.9900\n(0.050–\u20600.995)"
 
 
 def test_outsiders_table_by_hand(tmp_path):
@@ -110,14 +110,14 @@ def test_outsiders_table_by_hand(tmp_path):
     assert table["mean, not met"].tolist() == pytest.approx([0.75, 0.55])
     assert table["mean, unseen"].isna().tolist() == [False, True] and table.loc["b", "mean, unseen"] == 0.5
     assert table.columns.tolist()[2:] == ["cifake", "denoiser", "gan_style"]
-    assert table.loc["a", "cifake"] == "0.9000\n(0.050\xa0to\xa00.950)"
+    assert table.loc["a", "cifake"] == "0.9000\n(0.050–\u20600.950)"
 
 
 def test_patches_table_by_hand(tmp_path):
     path = tmp_path / "patches.csv"
     rows = {"model": "m", "way": ["whole", "parts", "parts"], "source": "a", "metric": ["auc", "auc", "steady_rate"]}
     pd.DataFrame(rows | {"value": [0.5, 0.9, 0.7], "low": 0.4, "high": 1.0}).to_csv(path, index=False)
-    assert patches_table(path).loc[("m", "parts"), ("a", "auc")] == "0.9000\n(0.400\xa0to\xa01.000)"
+    assert patches_table(path).loc[("m", "parts"), ("a", "auc")] == "0.9000\n(0.400–\u20601.000)"
     assert patches_table(path).columns.tolist() == [("a", "auc")]
 
 

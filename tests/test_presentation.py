@@ -75,7 +75,7 @@ def test_the_overview_has_means_over_sources_and_the_worst_change(records):
 
 def test_intervals_stay_in_one_piece_and_index_numbers_are_short(records):
     grid = reference_table(records_grid(["accuracy"], records), "accuracy").to_html()
-    assert "98.12% (10.00\xa0–\xa0100.00)" in grid
+    assert "98.12%\n(10.00–\u2060100.00)" in grid
     history = pd.DataFrame({"loss": [0.5, 0.25]}, index=pd.Index([0.25, 1.0], name="epoch"))
     shown = reference_table(history, "training").to_html()
     assert ">0.25<" in shown and ">1<" in shown and ">0.5000<" in shown
