@@ -82,6 +82,15 @@ def test_one_picture_is_judged_and_explained_and_judged_by_another_model(page, p
     assert not one(page, "body", "Error")
 
 
+def test_the_limits_are_those_of_the_chosen_model(page, monkeypatch):
+    monkeypatch.setattr(demo, "limits_of", lambda name: f"**How often, for {name}**")
+    wait(page, lambda page: one(page, "label", "says fake")).click()
+    wait(page, lambda page: one(page, "button[role=tab]", "can and cannot")).click()
+    wait(page, lambda page: one(page, ".prose", "How often, for says fake"))
+    wait(page, lambda page: one(page, "label", "says real")).click()
+    wait(page, lambda page: one(page, ".prose", "How often, for says real"))
+
+
 def test_a_bad_file_is_told(page, tmp_path):
     (tmp_path / "bad.png").write_text("no picture")
     wait(page, lambda page: one(page, "input[type=file]")).send_keys(str(tmp_path / "bad.png"))
