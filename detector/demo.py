@@ -138,7 +138,7 @@ def build_demo(models: Mapping[str, Detector], examples: Sequence[Image.Image] =
             told = "; ".join(f"`{name}`: {SHIPPED[name]}" for name in models if name in SHIPPED)
             gr.Markdown(f"**The models.** {told}.\n{LIMITS}")
             limits, own = gr.Markdown(limits_of(first)), {"show_progress": "hidden", "api_visibility": "private"}
-            choice.change(lambda name: limits_of(name), choice, limits, queue=False, **own)
+            choice.change(limits_of, choice, limits, queue=False, **own)
     return app.queue(max_size=20, api_open=False)
 
 

@@ -30,8 +30,9 @@ pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="Chromium is no
 
 
 @pytest.fixture
-def page(tmp_path):
+def page(tmp_path, monkeypatch):
     """The open app, with a model that always says REAL and one that always says FAKE."""
+    monkeypatch.setattr(demo, "limits_of", lambda name: f"How often, for {name}")  # they have no records
     models = {}
     for name, bias in (("says real", -20.0), ("says fake", 20.0)):
         models[name] = CNN(widths=(16, 16), stem=16, parts=name == "says fake").eval()
@@ -82,8 +83,7 @@ def test_one_picture_is_judged_and_explained_and_judged_by_another_model(page, p
     assert not one(page, "body", "Error")
 
 
-def test_the_limits_are_those_of_the_chosen_model(page, monkeypatch):
-    monkeypatch.setattr(demo, "limits_of", lambda name: f"**How often, for {name}**")
+def test_the_limits_are_those_of_the_chosen_model(page):
     wait(page, lambda page: one(page, "label", "says fake")).click()
     wait(page, lambda page: one(page, "button[role=tab]", "can and cannot")).click()
     wait(page, lambda page: one(page, ".prose", "How often, for says fake"))
