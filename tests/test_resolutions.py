@@ -63,7 +63,7 @@ def test_fakes_are_set_against_photographs_scaled_alike(small_cnn, standin):
         assert table.loc[(names[real], "false_fake_rate"), "n"] == 20
 
 
-@pytest.mark.parametrize("side", [48, 64])
+@pytest.mark.parametrize("side", [48, 64, 128])
 def test_a_source_is_brought_to_any_side(tmp_path, side):
     for parts in load_sources(folder(tmp_path, photos=80, machine=64), side=side).values():
         assert {images.pixels.shape[1:] for images in parts.values()} == {(3, side, side)}
