@@ -91,8 +91,9 @@ def run_evaluate(options: argparse.Namespace) -> None:
             tables |= source_tables(model, sources, test[data.test.labels.numpy() == 0])
         weights = MODELS_DIR / f"{name}.safetensors"
         kept = not sources and evaluation.was_scored(weights, "unseen")
-        if kept:
-            print(f"{UNSEEN_DIR} is empty: what the records say of {name} there stays, since its weights are the same.")
+        if not sources:
+            why = "stays, since its weights are the same" if kept else "goes, since its weights are others"
+            print(f"{UNSEEN_DIR} is empty: what the records say of {name} there {why}.")
         evaluation.forget(name, keep="unseen" if kept else None)
         for set_, metrics in tables.items():
             evaluation.record(name, set_, metrics)

@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 from pandas.io.formats.style import Styler
@@ -217,6 +216,6 @@ def reference_table(frame: pd.DataFrame, caption: str) -> Styler:
     shown = shown.map(lambda cell: INTERVAL.sub("\n(\\1–\u2060\\2)", cell) if isinstance(cell, str) else cell)
     formats = {column: text for column, text in FORMATS.items() if column in shown.columns}
     style = shown.style.set_caption(caption).format(formats, precision=4, thousands=",", na_rep="–")
-    if isinstance(shown.index.dtype, np.dtype) and shown.index.dtype.kind == "f":
+    if pd.api.types.is_float_dtype(shown.index):
         style = style.format_index("{:g}")
     return style.set_table_styles(LEFT)

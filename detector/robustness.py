@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from detector.corruptions import CORRUPTIONS, Corruption, corrupt
+from detector.corruptions import CORRUPTIONS, corrupt
 from detector.data import Images
 from detector.evaluation import RESULTS, SLICE, evaluate, read_records, records_table
 from detector.prediction import predict
@@ -83,17 +83,19 @@ def corruption_grid(model: str, metric: str, path: Path = RESULTS) -> pd.DataFra
 
     A kind is named with its mildest and its strongest: 'blur, σ in pixels: 0.5 to 2'.
     """
+    ends = {kind.words: (kind.severities[0], kind.severities[-1]) for kind in CORRUPTIONS.values()}
+    return _cells(model, metric, path).rename(index=lambda words: "{}: {:g} to {:g}".format(words, *ends[words]))
+
+
+def _cells(model: str, metric: str, path: Path) -> pd.DataFrame:
+    """The same by the kinds' words alone."""
     records = pd.DataFrame(read_records(path)).query("model == @model and metric == @metric")
     value = records.set_index("set")["value"]
     rows = {
-        _with_range(kind): [value[UNCHANGED], *(value[f"robustness/{name}/{step}"] for step in STEPS)]
+        kind.words: [value[UNCHANGED], *(value[f"robustness/{name}/{step}"] for step in STEPS)]
         for name, kind in CORRUPTIONS.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index", columns=range(6)).rename_axis("kind")
-
-
-def _with_range(kind: Corruption) -> str:
-    return f"{kind.words}: {kind.severities[0]:g} to {kind.severities[-1]:g}"
 
 
 def robustness_table(models: list[str], path: Path = RESULTS) -> pd.DataFrame:
@@ -105,7 +107,7 @@ def robustness_table(models: list[str], path: Path = RESULTS) -> pd.DataFrame:
     kept_out = [kind.words for kind in CORRUPTIONS.values() if not kind.often]
     rows = {}
     for model in models:
-        cells = corruption_grid(model, "accuracy", path).set_axis([kind.words for kind in CORRUPTIONS.values()])
+        cells = _cells(model, "accuracy", path)
         worst = cells[STEPS].stack()
         kind, step = worst.idxmin()
         rows[model] = {

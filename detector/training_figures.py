@@ -90,10 +90,9 @@ def _name(cell: Axes, table: pd.DataFrame, line: float = 11) -> None:
         place = row["MACs"] / 1e6, 100 * row["value"]
         x, y = cell.transData.transform(place) * points_a_pixel
         width, away = 5 * len(name), -7 if row["MACs"] in left else 7
-        start = x + away - width if away < 0 else x + away
-        down = 0
+        down, start = 0, x + away - width * (away < 0)
         while any(start < to and start + width > from_ and abs(y - down - at) < line for from_, to, at in taken):
-            down += 1
+            down, start = down + 1, x + 4 * away - width * (away < 0)  # farther out, so that the line to it is seen
         taken.append((start, start + width, y - down))
         style = {"ha": "right" if away < 0 else "left", "va": "center", "fontsize": 8, "textcoords": "offset points"}
         leader = {"arrowstyle": "-", "lw": 0.6, "color": "0.4", "shrinkA": 1, "shrinkB": 0, "relpos": (away < 0, 0.5)}

@@ -116,7 +116,7 @@ def open_named(path: Path) -> Image.Image:
 def describe_sources(sources: Mapping[str, Images], reference: Images, folder: Path = UNSEEN_DIR) -> pd.DataFrame:
     """What is in the sources that `load_unseen(folder)` gave: a row a source, after one of each class of `reference`.
 
-    Such as CIFAKE's; their rows are 'for comparison, REAL' and 'for comparison, FAKE'. Columns:
+    The latter, pictures such as CIFAKE's, are named 'for comparison, REAL' and 'for comparison, FAKE'. Columns:
 
     - class, pictures;
     - sides: of the smallest and the largest picture as stored, before reduction, read again from the files' headers;
