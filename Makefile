@@ -1,4 +1,4 @@
-# Each target does its own set-up: all share one .venv, which whichever comes first makes.
+# Each target does its own set-up: all share one .venv, which the first one creates.
 PYTHON ?= python3
 BUDGET ?= standard
 BIN := .venv/bin
@@ -11,7 +11,7 @@ report: .venv/ready  ## execute the report into build/
 test: .venv/ready  ## run the tests
 	$(BIN)/python -m pytest
 
-lint: .venv/ready  ## check the style
+lint: .venv/ready  ## check the style of the code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
@@ -19,9 +19,9 @@ demo: .venv/ready  ## serve the demo on localhost
 	$(BIN)/python -m detector demo
 
 bench: .venv/ready  ## measure every claim of speed on this machine
-	$(BIN)/python -m benchmarks.bench
+	$(BIN)/python -m benchmarks.speed
 
-ablation: .venv/ready  ## what each part of the recipe buys, and what more pictures do
+ablation: .venv/ready  ## measure each component of the recipe, and fewer training images
 	$(BIN)/python -m benchmarks.ablation
 
 render: .venv/ready  ## for maintainers: execute the report and replace the committed one

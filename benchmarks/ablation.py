@@ -1,67 +1,72 @@
-"""What each part of the fastest recipe buys, and what more training pictures buy: `make ablation`.
+"""Measure which components of the fast recipe matter, and how many training images it needs.
 
-Each variant is trained with several seeds and scored on validation. Every run is a row of ablation.csv as soon as it
-ends; started again, only what is missing is run (about forty minutes on two CPU cores in all).
+Command: `make ablation` or `python -m benchmarks.ablation`. Cost: about 40 minutes on two CPU cores.
+Question: by how much does the validation accuracy change without a component, or with fewer images? Each variant is
+trained with three seeds. Variants with fewer images are trained for as many steps.
 """
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
-import pandas as pd
 import torch
 
-from detector.budgets import FASTEST
-from detector.data import Dataset, load_cifake_only
-from detector.measured import over_seeds, training_runs
-from detector.models import CNN
-from detector.progress import tell_errors
-from detector.training import Recipe, train
+from benchmarks.study import Study, open_study, study_parser
+from detector.core.console import run_command
+from detector.data.dataset import Dataset
+from detector.evaluation.results import result_rows, slice_of
+from detector.metrics.intervals import metric_table, proportion
+from detector.training.loop import train
+from detector.training.recipes import FAST, Recipe
 
-RUNS = Path(__file__).with_name("ablation.csv")
 SEEDS = range(3)
-PARTS = {
-    "the recipe": FASTEST,
-    "AdamW for the kernels too": replace(FASTEST, optimizer="adamw", learning_rate=6e-3),  # AdamW's own best rate
-    "no second target": replace(FASTEST, subjects=0.0),
-    "neither": replace(FASTEST, optimizer="adamw", learning_rate=6e-3, subjects=0.0),
-    "no averaging of the weights": replace(FASTEST, ema=0.0),
-    "no moves": replace(FASTEST, shift=0),
+ADAMW = replace(FAST, optimizer="adamw", learning_rate=6e-3)  # the best learning rate for AdamW
+COMPONENTS = {
+    "full recipe": FAST,
+    "AdamW instead of Muon": ADAMW,
+    "no auxiliary target": replace(FAST, auxiliary_weight=0.0),
+    "AdamW, no auxiliary target": replace(ADAMW, auxiliary_weight=0.0),
+    "no weight averaging": replace(FAST, ema_decay=0.0),
+    "no random translation": replace(FAST, max_translation=0),
 }
-REPEATS = (4, 16)
+EPOCHS = (1, 4, 16)  # an n-th of the images is seen n times
 
 
 def variants(images: int) -> list[tuple[str, str, Recipe]]:
-    """Every variant as (study, what, recipe)."""
-    fewer = [(images // n, replace(FASTEST, epochs=n, images=images // n)) for n in REPEATS]
-    counts = [(images, FASTEST), *fewer]
-    return [("part", *variant) for variant in PARTS.items()] + [("images", str(n), recipe) for n, recipe in counts]
+    """Return every variant as (experiment, slice, recipe), for a training set of so many images."""
+    components = [("recipe components", slice_of(variant=variant), recipe) for variant, recipe in COMPONENTS.items()]
+    sizes = {images // epochs: replace(FAST, epochs=epochs, images=images // epochs) for epochs in EPOCHS[1:]}
+    return components + [
+        ("training images", slice_of(images=size), recipe) for size, recipe in {images: FAST, **sizes}.items()
+    ]
 
 
-def run(data: Dataset, recipe: Recipe, name: str) -> float:
-    """Validation accuracy at the end of the schedule."""
+def final_accuracy(study: Study, data: Dataset, recipe: Recipe, name: str) -> float:
+    """Train by the recipe and return the validation accuracy at the end of its schedule."""
     torch.manual_seed(recipe.seed)
-    _, history = train(CNN(), data.train, data.validation, recipe, name=name)
+    _, history = train(study.new_cnn(), data.train, data.validation, study.adapt(recipe), name=name)
     return history["validation_accuracy"].iloc[-1]
 
 
-def main() -> None:
-    """Run what is missing; then print means and deviations."""
-    data = load_cifake_only()
-    rows = pd.read_csv(RUNS, dtype={"what": str}).to_dict("records") if RUNS.exists() else []
-    done = {(row["study"], row["what"], row["seed"]) for row in rows}
-    known: dict[Recipe, float] = {}  # the recipe itself stands in both studies
-    for seed in SEEDS:
-        for study, what, recipe in variants(len(data.train)):
-            if (study, what, seed) not in done:
-                seeded = replace(recipe, seed=seed)
-                if seeded not in known:
-                    known[seeded] = run(data, seeded, f"{what}, seed {seed}")
-                rows.append({"study": study, "what": what, "seed": seed, "accuracy": round(known[seeded], 6)})
-                pd.DataFrame(rows).to_csv(RUNS, index=False)
-    for study in ("part", "images"):
-        print(over_seeds(training_runs(study)).to_string())
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train the variants that have no row yet, then print mean and standard deviation over seeds."""
+    study = open_study("ablation", study_parser("ablation", __doc__).parse_args(arguments))
+    data = study.load_data()
+    n = len(data.validation)
+    accuracies: dict[Recipe, float] = {}  # the full recipe is part of both experiments
+    for seed in SEEDS[:1] if study.smoke else SEEDS:
+        for experiment, slice_, recipe in variants(len(data.train)):
+            if study.has(experiment=experiment, slice=slice_, seed=seed):
+                continue
+            seeded = replace(recipe, seed=seed)
+            if seeded not in accuracies:
+                accuracies[seeded] = final_accuracy(study, data, seeded, f"{slice_}, seed {seed}")
+            metrics = metric_table({"accuracy": proportion(round(accuracies[seeded] * n), n)})
+            key = {"experiment": experiment, "model": "cnn", "set": "validation", "slice": slice_, "seed": seed}
+            study.add(result_rows(metrics, **key))
+    by_variant = study.results().groupby(["experiment", "slice"], sort=False)["value"]
+    print(by_variant.agg(["mean", "std"]).to_string())
 
 
 if __name__ == "__main__":
-    sys.exit(tell_errors(main))
+    sys.exit(run_command(main))

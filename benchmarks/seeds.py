@@ -1,97 +1,79 @@
-"""Train a shipped recipe with several seeds and score them: `python -m benchmarks.seeds NAME SEED...`.
+"""Train a released recipe with other seeds and evaluate the models.
 
-Each seed is a row of seeds.csv as soon as it is scored, and its first scoring on the test folder a line in
-TEST_LEDGER.md. The weights that do best on validation become models/NAME.safetensors. The others stay in
-models/seeds/; a seed whose weights lie there, or ship, is scored as it is: delete them to train by a new recipe.
+Command: `python -m benchmarks.seeds [NAME] [SEED...]`. Cost: one release training for each new seed, of a quarter of
+an hour on a GPU to some hours on two CPU cores.
+Question: how much does the accuracy on validation, test and leak-free test vary between seeds? The weights stay in
+`build/seeds/`, and the study releases none of them. It reports the seed with the best validation accuracy; change the
+recipe's seed in `detector/training/recipes.py` to release that one. The first evaluation on the test set is recorded
+in `benchmarks/TEST_LEDGER.md`.
 """
 
-import argparse
-import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from safetensors import safe_open
-from torch import nn
 
-from detector.data import Dataset, Images, leak_free_rows, load_cifake_only
-from detector.evaluation import evaluate, note_first_look
-from detector.measured import seed_table
-from detector.prediction import predict
-from detector.progress import tell_errors
-from detector.shipping import TRAININGS, train_shipped
-from detector.training import Recipe
-from detector.weights import MODELS_DIR, load_model
+from benchmarks.study import Study, open_study, study_parser
+from detector.core import files
+from detector.core.console import run_command
+from detector.data.dataset import Dataset, leak_free_rows
+from detector.evaluation.access_log import record_access
+from detector.evaluation.results import result_rows
+from detector.inference.predict import predict
+from detector.metrics.classification import evaluate
+from detector.models.weights import load_model, read_metadata, save_model
+from detector.training.recipes import RELEASES
+from detector.training.release import train_release
 
-TABLE = Path(__file__).with_name("seeds.csv")
-WEIGHTS = MODELS_DIR / "seeds"
+EXPERIMENT = "seeds"
+SEEDS = (0, 1, 2)
 
 
-def weights_of(name: str, seed: int, data: Dataset) -> Path:
-    """The weights of a seed: those that ship, or from an earlier call, or trained now."""
-    path, shipped = WEIGHTS / f"{name}-{seed}.safetensors", MODELS_DIR / f"{name}.safetensors"
-    if shipped.exists() and recipe_of(shipped).seed == seed:
-        return shipped
-    if not path.exists():
-        train_shipped(name, data, path, seed=seed)
+def weights_of(study: Study, name: str, seed: int, data: Dataset) -> Path:
+    """Return the path of a seed's weights: the released ones if they have this seed; otherwise trained if missing."""
+    released = files.MODELS_DIR / f"{name}.safetensors"
+    if not study.smoke and released.exists() and read_metadata(released)["recipe"]["seed"] == seed:
+        return released
+    path = study.path.with_name("seeds") if study.smoke else files.BUILD_DIR / "seeds"
+    path = path / f"{name}-{seed}.safetensors"
+    if study.smoke:
+        save_model(study.load_model(name), path, recipe={"seed": seed}, data=data.name)
+    elif not path.exists():
+        train_release(name, data, path, seed=seed)
     return path
 
 
-def recipe_of(path: Path) -> Recipe:
-    """The recipe that a file of weights was made by, as it says itself; what it does not know has its default."""
-    with safe_open(path, "pt") as file:
-        return Recipe(**json.loads(file.metadata()["recipe"]))
-
-
-def accuracy(model: nn.Module, images: Images) -> float:
-    """At threshold 1/2."""
-    return evaluate(predict(model, images.pixels), images.labels).loc["accuracy", "value"]
-
-
-def score(name: str, seed: int, path: Path, data: Dataset) -> dict:
-    """One model's accuracy on validation, the test folder, and its leak-free part."""
+def accuracies(path: Path, data: Dataset) -> dict[str, pd.DataFrame]:
+    """Return a metric table with the accuracy of the weights in `path` on each of the three sets."""
     model = load_model(path)
-    row = {
-        "model": name,
-        "seed": seed,
-        "validation": accuracy(model, data.validation),
-        "official test": accuracy(model, data.test),
-        "leak-free test": accuracy(model, data.test[leak_free_rows(data.test.files)]),
+    leak_free = data.test[leak_free_rows(data.test.files)]
+    sets = {"validation": data.validation, "test": data.test, "leak_free": leak_free}
+    return {
+        name: evaluate(predict(model, images.pixels), images.labels).loc[["accuracy"]] for name, images in sets.items()
     }
-    note_first_look(path, "test", row["official test"], name=name)
-    return row
 
 
-def keep(row: dict) -> pd.DataFrame:
-    """Put a row into the table, in place of what stood there for its model and seed; the table."""
-    rows = pd.DataFrame([row])
-    if TABLE.exists():
-        others = pd.read_csv(TABLE)
-        same = (others["model"] == row["model"]) & (others["seed"] == row["seed"])
-        rows = pd.concat([others[~same], rows]).sort_values(["model", "seed"])
-    rows.to_csv(TABLE, index=False, float_format="%.6f")
-    return rows
-
-
-def main() -> None:
-    """Train what is missing, score, ship the best on validation, and print the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.seeds", description=__doc__.splitlines()[0])
-    parser.add_argument("name", choices=list(TRAININGS))
-    parser.add_argument("seeds", nargs="+", type=int, metavar="SEED")
-    options = parser.parse_args()
-    data, ships = load_cifake_only(), MODELS_DIR / f"{options.name}.safetensors"
-    known = [recipe_of(ships).seed] if ships.exists() else []
-    for seed in dict.fromkeys([*known, *options.seeds]):  # what ships has a say too
-        rows = keep(score(options.name, seed, weights_of(options.name, seed, data), data))
-    best = int(rows[rows["model"] == options.name].set_index("seed")["validation"].idxmax())
-    weights, shipped = weights_of(options.name, best, data), MODELS_DIR / f"{options.name}.safetensors"
-    if weights != shipped:
-        WEIGHTS.mkdir(exist_ok=True)
-        if shipped.exists():
-            shipped.rename(WEIGHTS / f"{options.name}-{recipe_of(shipped).seed}.safetensors")
-        weights.rename(shipped)
-    print(f"{seed_table().to_string()}\nships: seed {best} of {options.name}")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train and evaluate the seeds that have no rows yet, then print accuracies and the best seed."""
+    parser = study_parser("seeds", __doc__)
+    parser.add_argument("name", nargs="?", default="cnn", choices=list(RELEASES), help="the recipe (default: cnn)")
+    parser.add_argument("seeds", nargs="*", type=int, default=SEEDS, metavar="SEED", help="default: 0 1 2")
+    options = parser.parse_args(arguments)
+    study = open_study("seeds", options)
+    data = study.load_data()
+    for seed in options.seeds[:1] if study.smoke else options.seeds:
+        if study.has(model=options.name, seed=seed, set="leak_free"):
+            continue
+        path = weights_of(study, options.name, seed, data)
+        rows = accuracies(path, data)
+        if not study.smoke:
+            record_access(path, "test", rows["test"].loc["accuracy", "value"], name=options.name)
+        key = {"experiment": EXPERIMENT, "model": options.name, "seed": seed}
+        study.add(pd.concat([result_rows(table, set=set_, **key) for set_, table in rows.items()]))
+    table = study.results().query("model == @options.name").pivot(index="seed", columns="set", values="value")
+    print(f"{table.to_string()}\nbest seed of {options.name} on validation: {table['validation'].idxmax()}")
 
 
 if __name__ == "__main__":
-    sys.exit(tell_errors(main))
+    sys.exit(run_command(main))

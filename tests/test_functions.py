@@ -1,19 +1,56 @@
-"""The face: what the report uses, no more, no less, from where it lives."""
+"""functions.py: its worked example runs as written, and importing it loads nothing that it need not."""
 
-import re
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
 
-import nbformat
+import pytest
+from PIL import Image
 
 import functions
-from detector.report import NOTEBOOK
+from detector.core import files
+from detector.training.recipes import BUDGETS
+
+HEAVY = ("gradio", "matplotlib", "timm", "captum", "sklearn", "scipy", "IPython", "kagglehub", "seaborn", "joblib")
 
 
-def test_the_face_is_what_the_report_uses():
-    source = "\n".join(cell.source for cell in nbformat.read(NOTEBOOK, 4).cells if cell.cell_type == "code")
-    assert set(re.findall(r"\bfn\.(\w+)", source)) == set(functions.__all__)
+def test_the_worked_example_runs(toy, tmp_path, monkeypatch, capsys):
+    """On a few toy images: the lines of the docstring, as they are written."""
+    code = textwrap.dedent(functions.__doc__.split("\n\n", 1)[1].rsplit("\n\n", 1)[0])
+    (tmp_path / "models").symlink_to(files.MODELS_DIR)
+    Image.effect_noise((80, 70), 60).convert("RGB").save(tmp_path / "image.jpg")
+    monkeypatch.chdir(tmp_path)
+    few = replace(toy.sample(300), name="toy")
+    monkeypatch.setattr(functions, "load_data", lambda: few)
+    monkeypatch.setitem(BUDGETS, "quick", replace(BUDGETS["quick"], cnn=replace(BUDGETS["quick"].cnn, epochs=1)))
+    names = {}
+    exec(code, names)
+    assert names["prediction"].label in ("REAL", "FAKE", None)
+    assert 0 <= names["prediction"].probability <= 1
+    assert "accuracy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("code", ["import functions", "import detector.__main__"])
+def test_an_import_loads_nothing_heavy(code):
+    check = f"{code}\nimport sys\nprint([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", check], cwd=files.ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_prediction_loads_nothing_that_it_does_not_use(tmp_path):
+    Image.effect_noise((80, 70), 60).convert("RGB").save(tmp_path / "image.jpg")
+    check = (
+        "import argparse, pathlib, sys\nfrom detector.__main__ import predict\n"
+        f"paths = [pathlib.Path({str(tmp_path / 'image.jpg')!r})]\n"
+        "predict(argparse.Namespace(paths=paths, weights=None, csv=None))\n"
+        f"print([name for name in {HEAVY} if name in sys.modules and name != 'timm'])"
+    )
+    done = subprocess.run([sys.executable, "-c", check], cwd=files.ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_every_name_is_there_once():
     assert len(set(functions.__all__)) == len(functions.__all__)
     assert all(hasattr(functions, name) for name in functions.__all__)
-    assert not [name for name in vars(functions) if not name.startswith("_") and name not in functions.__all__]
+    assert not hasattr(functions, "no_such_package")

@@ -1,69 +1,76 @@
-"""The commands lose nothing: what cannot be done is told before anything is changed, what was done is kept."""
+"""The commands: bad input is one sentence and a status, finished work is kept."""
 
 import argparse
-from functools import partial
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from detector import __main__ as commands
-from detector import evaluation
-from detector.progress import InputError, tell_errors
+from detector.core import files
+from detector.core.console import run_command
+from detector.inference import files as many
 
 
-@pytest.mark.parametrize("same_weights", [True, False])
-def test_records_of_unseen_pictures_stay_for_the_same_weights_alone(
-    standin, small_cnn, tmp_path, monkeypatch, capsys, same_weights
-):
-    """Where the pictures are not there, what is on file of them is true as long as the weights are those."""
-    records, ledger, weights = tmp_path / "results.json", tmp_path / "ledger.md", tmp_path / "small.safetensors"
-    looked = evaluation.metric_rows({"recall": (0.9, 0.8, 0.95, 100)})
-    for set_ in ("unseen/FAKE/a", "robustness/jpeg/9"):
-        evaluation.record("small", set_, looked, records)
-    ledger.write_text("")
-    weights.write_bytes(b"weights")
-    evaluation.note_first_look(weights, "unseen", 0.9, ledger=ledger)
-    weights.write_bytes(b"weights" if same_weights else b"others")
-    for name, where in {"forget": records, "record": records, "was_scored": ledger, "note_first_look": ledger}.items():
-        given = {"path" if where is records else "ledger": where}
-        monkeypatch.setattr(evaluation, name, partial(getattr(evaluation, name), **given))
-    monkeypatch.setattr(evaluation, "PREDICTIONS", tmp_path / "predictions.csv")
-    monkeypatch.setattr(evaluation, "read_predictions", lambda: pd.DataFrame(index=standin.test.files))
-    monkeypatch.setattr(commands, "MODELS_DIR", tmp_path)
-    monkeypatch.setattr(commands, "shipped_models", lambda: {"small": small_cnn})
-    monkeypatch.setattr(commands, "load_cifake_only", lambda: standin)
-    for name in ("load_unseen", "corrupt_all", "robustness_tables", "write_shipped_table", "write_model_card"):
-        monkeypatch.setattr(commands, name, lambda *given: {})
-    commands.run_evaluate(argparse.Namespace(models=["small"]))
-    sets = {row["set"] for row in evaluation.read_records(records)}
-    assert sets == {"val", "test", "leak_free", "test/slice"} | ({"unseen/FAKE/a"} if same_weights else set())
-    why = "stays, since its weights are the same" if same_weights else "goes, since its weights are others"
-    assert why in capsys.readouterr().out
+def test_a_folder_becomes_a_table(tmp_path):
+    (tmp_path / "in").mkdir()
+    Image.effect_noise((64, 64), 50).save(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "b.png").write_text("no image")
+    command = [sys.executable, "-m", "detector", "predict", str(tmp_path / "in"), "--csv", str(tmp_path / "out.csv")]
+    done = subprocess.run(command, cwd=files.ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "1 of 2 files could not be read" in done.stderr
+    table = pd.read_csv(tmp_path / "out.csv")
+    assert table.columns.tolist() == ["file", "label", "probability", "reason"]
+    assert table["file"].str[-5:].tolist() == ["a.png", "b.png"]
+    assert table.loc[0, "label"] in ("REAL", "FAKE", "not sure")
+    assert f"{table.loc[0, 'label']}\t{tmp_path / 'in' / 'a.png'}" in done.stdout
+    assert table.loc[1, "label"] == "error" and "not an image" in table.loc[1, "reason"]
 
 
-def test_only_a_run_of_the_default_budget_replaces_the_committed_report():
-    with pytest.raises(InputError, match="only such a one may replace it"):
-        commands.run_report(argparse.Namespace(budget="quick", replace=True))
+@pytest.mark.parametrize(
+    ("arguments", "environment", "message"),
+    [
+        (["report", "--budget", "huge"], {}, "budget 'huge'"),
+        (["report", "--budget", "quick"], {"CIFAKE_DIR": "/nowhere"}, "CIFAKE_DIR"),
+        (["predict", "/nowhere.png"], {}, "/nowhere.png: There is no such file"),
+        (["evaluate", "nobody"], {}, "There is no model nobody"),
+        (["predict", "image.png", "--weights", "/nowhere.safetensors"], {}, "There is no model at /nowhere"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_a_status(arguments, environment, message, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["detector", *arguments])
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as ended:
+        commands.main()
+    assert ended.value.code == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
 
 
-def test_what_was_judged_before_an_interruption_is_kept(tmp_path, monkeypatch, capsys):
+def test_predictions_before_an_interruption_are_kept(tmp_path, monkeypatch, capsys):
     def interrupted(model, paths):
-        yield {"file": "a.png", "verdict": "REAL", "prob": 0.25, "words": "probably a photograph"}
+        yield {"file": "a.png", "label": "REAL", "probability": 0.25, "reason": "probably a photo"}
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands, "load_model", lambda path: None)
-    monkeypatch.setattr(commands, "judge_files", interrupted)
+    monkeypatch.setattr(many, "load_model", lambda path: None)
+    monkeypatch.setattr(many, "predict_files", interrupted)
     options = argparse.Namespace(weights=None, paths=[tmp_path], csv=tmp_path / "out.csv")
-    assert tell_errors(lambda: commands.run_predict(options)) == 130
+    assert run_command(lambda: commands.predict(options)) == 130
     assert pd.read_csv(tmp_path / "out.csv")["file"].tolist() == ["a.png"]
     assert "interrupted" in capsys.readouterr().err
 
 
-def test_a_table_that_cannot_be_written_is_told_before_anything_is_judged(tmp_path, monkeypatch, capsys):
-    judged = []
-    monkeypatch.setattr(commands, "load_model", lambda path: None)
-    monkeypatch.setattr(commands, "judge_files", lambda *given: judged.append(given) or [])
-    options = argparse.Namespace(weights=None, paths=[tmp_path], csv=tmp_path / "nowhere" / "out.csv")
-    assert tell_errors(lambda: commands.run_predict(options)) == 1
-    assert "nowhere" in capsys.readouterr().err
-    assert not judged
+def test_a_table_that_cannot_be_written_is_reported_before_anything_is_scored(tmp_path, monkeypatch, capsys):
+    scored = []
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr(many, "load_model", lambda path: None)
+    monkeypatch.setattr(many, "predict_files", lambda *given: scored.append(given) or [])
+    options = argparse.Namespace(weights=None, paths=[tmp_path], csv=tmp_path / "file" / "out.csv")
+    assert run_command(lambda: commands.predict(options)) == 1
+    assert "out.csv" in capsys.readouterr().err
+    assert not scored

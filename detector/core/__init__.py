@@ -1,0 +1,1 @@
+"""Labels, paths, devices and the console: used by every other package."""

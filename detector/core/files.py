@@ -1,0 +1,80 @@
+"""Every path of the project, and files that are always written completely."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+
+from detector.core.console import UserError
+
+
+def _project_root(package: Path) -> Path:
+    """Return the folder of the report: the checkout around the package, else the copy inside an installed package."""
+    return package.parent if (package.parent / "report.ipynb").is_file() else package / "_project"
+
+
+ROOT = _project_root(Path(__file__).resolve().parents[1])
+NOTEBOOK = ROOT / "report.ipynb"
+README = ROOT / "README.md"
+BUILD_DIR = ROOT / "build"
+
+DATA_DIR = ROOT / "data"
+CIFAKE_CHECKSUMS = DATA_DIR / "cifake.checksums.npy"  # one for each published file
+CIFAKE_CACHE = DATA_DIR / "cifake.safetensors"  # the decoded pixels
+LEAKS = DATA_DIR / "leaks.csv"  # test images with a duplicate in train or test
+TRAIN_DUPLICATES = DATA_DIR / "train_duplicates.csv"  # pairs of duplicates within CIFAKE's train folder
+UNSEEN_DIR = DATA_DIR / "unseen"  # sources for testing only
+SOURCES_DIR = DATA_DIR / "sources"  # sources for training
+
+MODELS_DIR = ROOT / "models"
+CHECKPOINTS_DIR = MODELS_DIR / "checkpoints"
+MODEL_CARD = MODELS_DIR / "README.md"
+EXAMPLE = MODELS_DIR / "example.png"  # README's figure
+RESULTS = MODELS_DIR / "results.csv"
+PREDICTIONS = MODELS_DIR / "predictions.csv"
+
+STUDIES_DIR = ROOT / "benchmarks" / "results"
+ACCESS_LOG = ROOT / "benchmarks" / "TEST_LEDGER.md"  # every first scoring of a test set
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, and rename it to `path` when the block succeeds.
+
+    Other processes see the old file or the new one, never an incomplete file. After an error the temporary file is
+    removed and `path` is unchanged.
+
+    Raises UserError if the file cannot be written.
+    """
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        with open(part, "rb+") as file:
+            os.fsync(file.fileno())
+        if path.exists():
+            part.chmod(path.stat().st_mode)  # some writers make their files private
+        part.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"{path} could not be written ({error}). Free some disk space, or check that you may write to the folder."
+        ) from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def write_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write tensors and metadata to a safetensors file through `atomic_write`."""
+    with atomic_write(path) as part:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part, metadata)
+
+
+def sha256_prefix(path: Path) -> str:
+    """Return the first 16 hexadecimal digits of the SHA-256 of a file, which identify released weights."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

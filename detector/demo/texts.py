@@ -1,0 +1,86 @@
+"""The demo's words: introduction, limits, and the HTML of a prediction."""
+
+import html
+from collections.abc import Iterable
+
+from detector.core.labels import CLASSES
+from detector.inference.calibration import RISK
+from detector.inference.decision import ABSTAIN, Prediction
+from detector.models.base import Detector
+from detector.models.weights import RELEASED
+from detector.report.model_card import source_limits
+
+TITLE = "Real or AI-generated?"
+ABOUT = f"""
+# {TITLE}
+
+Upload an image. The model predicts REAL (a photo) or FAKE (AI-generated), and P(FAKE), the probability that the image
+is FAKE. Each image is cropped to its centre square and resized to 32×32 pixels, the size that the models were trained
+on. Where an image has at least 64×64 pixels, `multi-source` also scores nine crops of it at twice the detail.
+**A prediction is not proof.**
+"""
+LIMITS = f"""
+**Training data.** CIFAKE: small photos of animals and vehicles in ten classes, and images of the same classes by one
+generator, Stable Diffusion 1.4. `multi-source` was also trained on photos of 200 classes, on further images by Stable
+Diffusion 1.4, and on images by nine small generators that we trained.
+
+**When a model answers '{ABSTAIN}'.** The image differs from the training images, or the model is not confident, or a
+small change (JPEG compression, scaling, cropping) changes the prediction. The confidence threshold is set so that at
+most {RISK:.1%} of the remaining predictions on unmodified CIFAKE images should be wrong.
+
+**Errors to expect.** On photos from other sources and images by other generators, the models are often wrong or not
+sure. Images by generators with an output of 32×32 pixels often pass for photos, with high confidence. Resizing to 32×32
+pixels removes most traces that a generator leaves in a large image. The nine crops keep some of them.
+
+**Privacy.** Images are processed on the computer that serves this page, and deleted there after about an hour. With a
+public link they also pass through the servers of Gradio, the company behind this interface.
+"""
+METRICS = f"""
+**Results by source,** without crops. *FPR*: share of photos predicted FAKE. *Recall*: share of generated images
+predicted FAKE. *AUC*: how well P(FAKE) separates generated images from photos, from 0.5 (chance) to 1. *OOD rate*:
+share of images that differ from the training images. *Coverage*: share of images with an answer other than '{ABSTAIN}'.
+*Selective accuracy*: share of these answers that are correct.
+"""
+CSS = """
+.prediction h2 { margin: 0 } .prediction p { margin: .2em 0 } .prediction ul { margin: 0; padding: 0; list-style: none }
+.panel:has(.empty) { display: none }
+.limits { overflow-x: auto } .limits table { min-width: 50rem; table-layout: auto; word-break: normal }
+.limits td:first-child { white-space: nowrap }
+"""
+
+
+def status_html(title: str, below: str = "") -> str:
+    """Return HTML that a screen reader announces when it changes."""
+    return f'<div class="prediction" role="status" aria-live="polite"><h2>{html.escape(title)}</h2>{below}</div>'
+
+
+def prediction_html(model: Detector, prediction: Prediction) -> str:
+    """Return the prediction and its three checks, for eyes and screen readers."""
+    p, threshold = prediction.probability, f"the threshold of {float(model.confidence_threshold):.1%}"
+    confidence = f"P({CLASSES[p >= 0.5]}) is {max(p, 1 - p):.1%}"
+    checks = [
+        _check(prediction.confident, f"Confident: {confidence}, above {threshold}",
+               f"Not confident: {confidence}, not above {threshold}"),
+        _check(prediction.in_distribution, "In distribution: the image resembles the training images",
+               "Out of distribution: the image differs from the training images"),
+        _check(prediction.stable, "Stable: compressing, scaling or cropping the image slightly changes nothing",
+               "Not stable: compressing, scaling or cropping the image slightly changes the prediction"),
+    ]  # fmt: skip
+    reason = html.escape(prediction.reason[0].upper() + prediction.reason[1:])
+    return status_html(f"Prediction: {prediction.label or ABSTAIN}", f"<p>{reason}.</p><ul>{''.join(checks)}</ul>")
+
+
+def _check(passed: bool, yes: str, no: str) -> str:
+    return f"<li>{'✓ ' + yes if passed else '✗ ' + no}</li>"
+
+
+def limits(names: Iterable[str]) -> str:
+    """Return the models' descriptions and limits, in Markdown."""
+    models = "\n".join(f"- `{name}`: {RELEASED[name]}" for name in names if name in RELEASED)
+    return f"**Models.**\n\n{models}\n{LIMITS}" if models else LIMITS
+
+
+def results_by_source(name: str) -> str:
+    """Return a model's results on unseen sources, with a definition of each metric. Empty without results."""
+    table = source_limits(name)
+    return f"{METRICS}\n{table}" if table else ""

@@ -1,0 +1,122 @@
+"""Figures of the evaluation: errors, calibration, abstention and robustness, by model.
+
+`dataset` names the images that were scored; it stands in the title.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from detector.figures.style import class_dots, coloured, interval_dots, new_figure
+
+RELIABILITY_COLUMNS = 3  # more diagrams in a row would be too small to read
+
+
+def confusion_matrices(tables: Mapping[str, pd.DataFrame], *, dataset: str = "test set") -> Figure:
+    """Show each model's confusion matrix: counts as numbers, shares of the row as colour."""
+    figure, axes = new_figure(f"Confusion matrices, {dataset}", 1, len(tables), (4 * len(tables), 3.4))
+    options = {"fmt": ",d", "cmap": "Blues", "vmin": 0, "vmax": 1, "square": True, "cbar": False, "linewidths": 2}
+    for cell, (name, table) in zip(axes[0], tables.items(), strict=True):
+        sns.heatmap(table.div(table.sum(axis=1), axis=0), annot=table, ax=cell, **options)
+        cell.set_title(name)
+    return figure
+
+
+def roc_curves(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], *, dataset: str = "test set") -> Figure:
+    """Draw ROC curves up to a false-positive rate of 10%; `curves` maps a model to `roc_points`'s (FPR, TPR)."""
+    figure, axes = new_figure(f"ROC curves, {dataset}", size=(6, 4))
+    for name, (false, true), color in coloured(curves):
+        axes[0, 0].plot(100 * false, 100 * true, color=color, label=name)
+    axes[0, 0].set(xlim=(0, 10), ylim=(80, 100.3))
+    axes[0, 0].set(xlabel="false-positive rate (%)", ylabel="true-positive rate (%)")
+    axes[0, 0].legend(frameon=False, loc="lower right")
+    return figure
+
+
+def accuracy_by_object_class(tables: Mapping[str, pd.DataFrame], *, dataset: str = "test set") -> Figure:
+    """Draw accuracy by object class and class with intervals, a panel per model.
+
+    `tables` maps a model to a table with columns object_class, class, value, low, high.
+    """
+    title = f"Accuracy by object class, with 95% intervals, {dataset}"
+    figure, axes = new_figure(title, len(tables), 1, (9, 2.8 * len(tables)))
+    for cell, (name, table) in zip(axes[:, 0], tables.items(), strict=True):
+        class_dots(cell, table, by="object_class")
+        cell.set(ylabel="accuracy (%)", title=name)
+    axes[-1, 0].set_xlabel("object class")
+    axes[0, 0].legend(frameon=False, ncols=2)
+    return figure
+
+
+def reliability_diagrams(tables: Mapping[str, pd.DataFrame], *, dataset: str = "test set") -> Figure:
+    """Draw each model's share of FAKE images by predicted P(FAKE), and below it the number of images per bin.
+
+    `tables` maps a model to a table with columns predicted, value, low, high, n.
+    """
+    bands, columns = -(-len(tables) // RELIABILITY_COLUMNS), min(len(tables), RELIABILITY_COLUMNS)
+    title, size = f"Reliability diagrams, with 95% intervals, {dataset}", (3.2 * columns, 4.4 * bands)
+    figure, axes = new_figure(title, 2 * bands, columns, size)
+    for unused in range(len(tables) - columns * (bands - 1), columns):
+        for cell in axes[-2:, unused]:
+            cell.set_axis_off()
+    for place, (name, table, color) in enumerate(coloured(tables)):
+        band, column = divmod(place, columns)
+        top, bottom = axes[2 * band : 2 * band + 2, column]
+        top.plot([0, 1], [0, 1], color="0.6", lw=1)
+        interval_dots(top, table["predicted"], table, percent=False, ms=4, color=color)
+        top.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xticklabels=[], title=name)
+        bottom.bar(table["predicted"], table["n"], width=0.05, color=color)
+        bottom.set(xlim=(-0.03, 1.03), yscale="log", xlabel="predicted P(FAKE)")
+        if column == 0:
+            top.set_ylabel("share of FAKE")
+            bottom.set_ylabel("images")
+    figure.get_layout_engine().set(hspace=0.02)
+    return figure
+
+
+def risk_coverage_curves(
+    curves: Mapping[str, pd.DataFrame], points: pd.DataFrame, *, dataset: str = "test set"
+) -> Figure:
+    """Draw the error rate of each model's most confident predictions against their share of all images.
+
+    `curves` maps a model to `risk_coverage`'s table. `points` has a row per model: coverage and risk of the model's own
+    abstention rule. The x axis begins at 80% coverage, or below the least coverage in `points`.
+    """
+    figure, axes = new_figure(f"Risk by coverage, {dataset}", size=(6.5, 4))
+    least = min(0.8, points["coverage"].min() - 0.02)
+    for name, curve, color in coloured(curves):
+        shown = curve[curve["coverage"] >= least]
+        axes[0, 0].plot(100 * shown["coverage"], 100 * shown["risk"], color=color, label=name)
+        axes[0, 0].plot(*(100 * points.loc[name, ["coverage", "risk"]]), "o", color=color, ms=7, mec="white")
+    axes[0, 0].set(xlim=(100 * least, 100.2), ylim=(0, None))
+    axes[0, 0].set(xlabel="coverage, most confident first (%)", ylabel="error rate (%)")
+    axes[0, 0].legend(frameon=False, title="dot: the model's abstention rule", title_fontsize=9)
+    return figure
+
+
+def corruption_heatmaps(
+    panels: Mapping[str, pd.DataFrame], *, title: str, span: tuple[float, float], columns: int = 2
+) -> Figure:
+    """Show shares by corruption type (rows) and severity (columns) in percent, a panel per table.
+
+    Colours run from dark, at `span[0]` percent or worse, to bright, at `span[1]`. The tables of a row of panels have
+    the same index, which is written once.
+    """
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, axes = new_figure(title, rows, columns, (1.4 + 4 * columns, 0.5 + 3.7 * rows))
+    cmap = "cividis" if span[0] < span[1] else "cividis_r"
+    for place, (cell, (name, table)) in enumerate(zip(axes.flat, panels.items(), strict=False)):
+        sns.heatmap(100 * table, ax=cell, annot=True, fmt=".1f", cbar=False, cmap=cmap, vmin=min(span), vmax=max(span))
+        cell.set(title=name, xlabel="severity (0: uncorrupted)", ylabel="")
+        cell.tick_params(left=False, bottom=False, rotation=0)
+        if place % columns:
+            cell.set_yticks([])
+        else:
+            cell.set_ylabel("corruption")
+    for unused in axes.flat[len(panels) :]:
+        unused.set_axis_off()
+    return figure

@@ -1,0 +1,105 @@
+"""Decide on many image files, and save the decisions as CSV."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from detector.core import files
+from detector.core.console import UserError
+from detector.data.folders import is_litter
+from detector.data.images import CroppedImages, open_image
+from detector.inference.decision import decide, explain_decision, prepare
+from detector.models.base import Detector
+from detector.models.weights import DEFAULT_MODEL, load_model
+
+CHUNK = 32  # files opened and scored together
+
+
+def predict_paths(paths: Sequence[Path], weights: Path | None = None, csv: Path | None = None) -> None:
+    """Decide on files and folders, print a line for each image as it is scored, then the files that failed.
+
+    Args:
+        paths: image files, and folders that are searched.
+        weights: the model's file; by default that of DEFAULT_MODEL.
+        csv: also write the rows of `predict_files` to this file; after an interruption, the rows until then.
+
+    Raises UserError if there is no file, or if some could not be read.
+    """
+    model, found = load_model(weights or files.MODELS_DIR / f"{DEFAULT_MODEL}.safetensors"), find_files(paths)
+    columns, rows = ["file", "label", "probability", "reason"], []
+    if csv:
+        write_predictions(pd.DataFrame(columns=columns), csv)  # an unwritable file is reported now, not after hours
+    try:
+        for row in predict_files(model, found):
+            rows.append(row)
+            if row["label"] != "error":
+                print(f"{row['probability']:.4f}\t{row['label']}\t{_printable(row['file'])}", flush=True)
+    finally:
+        if csv:
+            write_predictions(pd.DataFrame(rows, columns=columns), csv)
+    failed = [row for row in rows if row["label"] == "error"]
+    for row in failed:
+        print(f"{_printable(row['file'])}: {row['reason']}", file=sys.stderr)
+    if not found:
+        raise UserError(f"There are no files in {', '.join(map(str, paths))}. Name an image or a folder of images.")
+    if failed:
+        raise UserError(f"{len(failed)} of {len(rows)} files could not be read as images. The reasons are above.")
+
+
+def _printable(name: str) -> str:
+    """Replace characters that would move a terminal's cursor or break a line."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
+
+
+def find_files(paths: Sequence[Path]) -> list[Path]:
+    """List files: each file in `paths`, and those below each folder, sorted by name.
+
+    Hidden files and an operating system's own, such as Thumbs.db, are skipped in folders.
+    """
+    found = []
+    for path in paths:
+        inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+        kept = [file for file in inside if not any(is_litter(Path(part)) for part in file.relative_to(path).parts)]
+        found += [file for file in kept if not file.is_dir()]
+    return found
+
+
+def predict_files(model: Detector, paths: Sequence[Path]) -> Iterator[dict]:
+    """Decide on image files, a few at a time, in the order given.
+
+    Yields a dictionary a file, with the keys file, label ('REAL', 'FAKE' or 'not sure'), probability (P(FAKE)) and
+    reason. A file that cannot be read as an image has the label 'error', probability nan, and the error as the reason.
+    """
+    for start in range(0, len(paths), CHUNK):
+        opened = [(path, _open(model, path)) for path in paths[start : start + CHUNK]]
+        readable = [images for _, images in opened if isinstance(images, CroppedImages)]
+        decisions = iter(decide(model, CroppedImages.join(readable)).to_dict("records") if readable else ())
+        for path, images in opened:
+            if isinstance(images, UserError):
+                yield {"file": str(path), "label": "error", "probability": np.nan, "reason": str(images)}
+            else:
+                row = next(decisions)
+                kept = {"label": row["label"], "probability": row["probability"]}
+                yield {"file": str(path), **kept, "reason": explain_decision(row)}
+
+
+def _open(model: Detector, path: Path) -> CroppedImages | UserError:
+    try:
+        return prepare(model, open_image(path))
+    except UserError as error:
+        return error
+
+
+def write_predictions(table: pd.DataFrame, path: Path) -> None:
+    """Write rows of `predict_files` as CSV.
+
+    A file name that a spreadsheet would read as a formula gets an apostrophe; bytes that are not UTF-8 are escaped.
+    """
+    names = table["file"].astype(str)
+    formula = names.str.startswith(("=", "+", "-", "@", "\t", "\r"))
+    safe = table.assign(file=names.where(~formula, "'" + names))
+    with files.atomic_write(path) as part:
+        safe.to_csv(part, index=False, float_format="%.6f", lineterminator="\n", errors="backslashreplace")

@@ -1,0 +1,1 @@
+"""The networks: images in, logits of FAKE out; their sizes; their files."""

@@ -1,0 +1,30 @@
+"""One prediction as a figure: for the report, and for README on a photo of an installable package."""
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+
+from detector.core import files
+from detector.data.images import to_rgb
+from detector.figures.explanation import prediction
+from detector.inference.decision import predict_image
+from detector.models.base import Detector
+from detector.models.weights import DEFAULT_MODEL, load_model
+
+
+def prediction_figure(model: Detector, image: Image.Image) -> Figure:
+    """Return the model's prediction for an image as a figure, with the image and the model's input."""
+    predicted = predict_image(model, image)
+    shown = torch.from_numpy(np.array(to_rgb(image))).permute(2, 0, 1)
+    return prediction(shown, predicted.images.full[0], predicted.label, predicted.probability, predicted.reason)
+
+
+def write_example() -> None:
+    """Write README's figure: the default model's prediction for scikit-learn's photo of a flower."""
+    from sklearn.datasets import load_sample_image
+
+    model = load_model(files.MODELS_DIR / f"{DEFAULT_MODEL}.safetensors")
+    figure = prediction_figure(model, Image.fromarray(load_sample_image("flower.jpg")))
+    with files.atomic_write(files.EXAMPLE) as part:
+        figure.savefig(part, format="png", dpi=100, metadata={"Software": None})

@@ -1,0 +1,170 @@
+"""Execute the report and render it, while the terminal shows the current cell, its progress and the time."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+from jupyter_core.utils import ensure_event_loop
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+from nbconvert import HTMLExporter
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
+
+from detector.core import files
+from detector.core.console import PROGRESS_FILE, UserError
+from detector.data.dataset import load_data
+from detector.training.recipes import DEFAULT_BUDGET, pick_budget
+
+
+def make_report(budget: str, out: Path, *, replace: bool = False) -> tuple[Path, Path]:
+    """Execute `report.ipynb` under a budget into folder `out`; return the executed notebook and its HTML page.
+
+    CIFAKE is checked, and downloaded and decoded if needed, before the first cell runs.
+
+    Args:
+        budget: a name of BUDGETS.
+        out: the folder.
+        replace: also put the executed notebook in the committed one's place.
+
+    Raises UserError for an unknown budget, unusable data, or a cell that failed; and at once, where a run that is not
+    on CIFAKE with the default budget is asked to replace the committed report.
+    """
+    print(f"report with budget {budget!r}: {pick_budget(budget).cost}", file=sys.stderr)
+    data = load_data()
+    if replace and (budget != DEFAULT_BUDGET or data.name != "CIFAKE"):
+        raise UserError(f"The committed report shows CIFAKE at budget '{DEFAULT_BUDGET}'; this run may not replace it.")
+    notebook = load_notebook_node(str(files.NOTEBOOK))
+    if budget != DEFAULT_BUDGET:
+        notebook = parameterize_notebook(notebook, {"BUDGET": budget})
+    if data.name != "CIFAKE":
+        print(f"on the {data.name} dataset: {data.note}", file=sys.stderr)
+    if data.name != "CIFAKE" or budget != DEFAULT_BUDGET:
+        mark_sections(notebook, f"This run uses the {data.name} dataset and the budget '{budget}'.")
+    out.mkdir(parents=True, exist_ok=True)
+    target = out / "report.ipynb"
+    try:
+        execute(notebook)
+    except CellExecutionError as error:
+        raise UserError(f"A cell of the report failed: {error.ename}: {error.evalue}. See {target}.") from error
+    except DeadKernelError as error:
+        raise UserError("The report's kernel died, most likely for lack of memory. It needs about 4 GB.") from error
+    finally:
+        nbformat.write(notebook, target)
+    if replace:
+        with files.atomic_write(files.NOTEBOOK) as part:
+            part.write_bytes(target.read_bytes())
+    return target, render(target)
+
+
+def mark_sections(notebook: nbformat.NotebookNode, note: str) -> None:
+    """Put a note below each section's heading, so that no figure of another run passes for the committed one."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and cell.source.startswith("## "):
+            heading, _, rest = cell.source.partition("\n")
+            cell.source = f"{heading}\n\n> {note} The prose describes the committed run.\n{rest}"
+
+
+def execute(notebook: nbformat.NotebookNode) -> None:
+    """Run a notebook's cells in place, from the project's folder, showing progress in the terminal."""
+    with tempfile.TemporaryDirectory() as folder:
+        lines = Path(folder) / "progress"
+        lines.touch()
+        terminal = _Terminal(lines, len(notebook.cells))
+        client = NotebookClient(
+            notebook,
+            timeout=None,
+            kernel_name="python3",
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # errors reach the reader through the report
+            resources={"metadata": {"path": str(files.ROOT)}},
+            shutdown_kernel="immediate",  # a cell that is interrupted would not stop at a request
+        )
+        # cell by cell, because client.execute() would take over Ctrl-C
+        with client.setup_kernel(env=os.environ | {PROGRESS_FILE: str(lines)}), terminal.watching():
+            for index, cell in enumerate(notebook.cells):
+                terminal.enter(index, cell)
+                with _cancel_pending_on_interrupt():
+                    client.execute_cell(cell, index)
+    _tidy(notebook)
+
+
+@contextlib.contextmanager
+def _cancel_pending_on_interrupt() -> Iterator[None]:
+    """On Ctrl-C, cancel the tasks that wait for the cell; they would report the kernel's end as a second failure."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        loop = ensure_event_loop()
+        pending = asyncio.all_tasks(loop)
+        for task in pending:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
+        raise
+
+
+def _tidy(notebook: nbformat.NotebookNode) -> None:
+    """Remove execution times and empty outputs."""
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = [out for out in cell.outputs if out.output_type != "display_data" or any(out.data.values())]
+
+
+class _Terminal:
+    """Show the state of an execution: one line kept up to date on a terminal, a line now and then in a log."""
+
+    def __init__(self, lines: Path, cells: int):
+        self.lines, self.cells = lines, cells
+        self.heading, self.place, self.started, self.read = "", "", time.monotonic(), 0
+        self.live = sys.stderr.isatty()
+
+    def enter(self, index: int, cell: nbformat.NotebookNode) -> None:
+        """Note that a cell begins, and forget the progress of earlier cells."""
+        if cell.cell_type == "markdown" and cell.source.startswith("#"):
+            self.heading = cell.source.splitlines()[0].lstrip("# ")
+        self.place = f"cell {index + 1}/{self.cells}, {self.heading}"
+        self.read = self.lines.stat().st_size
+
+    def show(self) -> None:
+        """Write the time, the cell and the cell's progress bar, if any."""
+        minutes, seconds = divmod(int(time.monotonic() - self.started), 60)
+        reported = self.lines.read_bytes()[self.read :].decode(errors="ignore")
+        line = f"{minutes}:{seconds:02d}  {self.place}  {reported.rpartition(chr(13))[2].strip()}"
+        width = shutil.get_terminal_size().columns - 1
+        sys.stderr.write(f"\r{line[:width]:<{width}}" if self.live else f"{line}\n")
+        sys.stderr.flush()
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Show the state twice a second, or four times a minute in a log, until the end of the block."""
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.wait(0.5 if self.live else 15):
+                self.show()
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join()
+            self.show()
+            sys.stderr.write("\n" if self.live else "")
+
+
+def render(path: Path) -> Path:
+    """Write an executed notebook as an HTML page beside it; return the page."""
+    body, _ = HTMLExporter().from_filename(str(path))
+    page = path.with_suffix(".html")
+    page.write_text(body, encoding="utf-8")
+    return page

@@ -1,0 +1,234 @@
+"""Tables and grids that the report, the card and the README read from the stored results."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from detector.core import files
+from detector.data.corruptions import CORRUPTIONS, SEVERITIES
+from detector.evaluation.results import pivot, read_results, value_text, with_slice_columns
+from detector.evaluation.robustness import RADII
+from detector.inference.calibration import CERTAINTY, OOD_RATE, RISK
+from detector.models.base import Detector
+from detector.models.weights import RELEASED, read_metadata
+
+TESTS = {"test": "official", "leak_free": "leak-free"}
+
+
+def study(name: str) -> pd.DataFrame:
+    """Return the results of a study, `benchmarks/results/<name>.csv`."""
+    return read_results(files.STUDIES_DIR / f"{name}.csv")
+
+
+def all_models() -> pd.DataFrame:
+    """Return the results of released models, then those of models that were trained and not released."""
+    former = study("not_released").query("experiment == 'not released'")
+    former = former.assign(model=former["model"] + " (not released)")
+    return pd.concat([read_results(), former], ignore_index=True)
+
+
+def results_grid(metrics: Sequence[str]) -> pd.DataFrame:
+    """Return some metrics of the released models on both tests: rows model and test, a column a metric, as text."""
+    rows = read_results().query("set in @TESTS and slice == '' and metric in @metrics")
+    grid = pivot(rows.assign(test=rows["set"].map(TESTS)), ["model", "test"], "metric", "text")
+    return grid.reindex(list(RELEASED), level="model")[list(metrics)].rename(columns=_words)
+
+
+def recipe_table() -> pd.DataFrame:
+    """Return how the released models were trained, from the metadata of their files: a row a model."""
+    columns = ["epochs", "batch_size", "optimizer", "learning_rate", "cutmix", "seed"]
+    rows = {name: read_metadata(files.MODELS_DIR / f"{name}.safetensors")["recipe"] for name in RELEASED}
+    return pd.DataFrame.from_dict(rows, orient="index")[columns].rename(columns=_words).rename_axis("model")
+
+
+def threshold_table(models: Mapping[str, Detector]) -> pd.DataFrame:
+    """Return the thresholds of the decision rule: a row a model, with the rates that they were fitted to."""
+    rows = {
+        name: (model.confidence_threshold.item(), RISK, CERTAINTY, model.ood_threshold.item(), OOD_RATE)
+        for name, model in models.items()
+    }
+    columns = ["confidence threshold", "error rate at most", "with certainty", "OOD threshold", "OOD rate of CIFAKE"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("model")
+
+
+def sources_grid(metric: str) -> pd.DataFrame:
+    """Return one metric of all models on each unseen source that has it, as text: a row a source, a column a model.
+
+    The last column is n; where n differs by model, it stands in each cell instead.
+    """
+    rows = all_models().query("set == 'unseen' and slice != '' and metric == @metric")
+    wide = with_slice_columns(rows)
+    n = wide.groupby("source", sort=False)["n"]
+    wide["shown"] = [value_text(row) for row in wide.itertuples()]
+    if n.nunique().max() > 1:
+        wide["shown"] += " of " + wide["n"].map("{:,}".format)
+        return pivot(wide.drop(columns="source"), "source", "model", "shown")
+    return pivot(rows, "source", "model", "text").assign(n=n.first())
+
+
+def corruption_grid(model: str, metric: str) -> pd.DataFrame:
+    """Return one metric of a model by corruption type (rows) and severity (columns; 0 is uncorrupted).
+
+    A row is named with its mildest and strongest value: 'blur, σ in pixels: 0.5 to 2'.
+    """
+    rows = all_models().query(
+        "model == @model and metric == @metric and set == 'test' and slice.str.startswith('every=10')"
+    )
+    wide = with_slice_columns(rows)
+    grid = wide[wide["corruption"] != ""].pivot(index="corruption", columns="severity", values="value")
+    grid = grid.rename(columns=int).loc[list(CORRUPTIONS), list(SEVERITIES)]
+    grid.insert(0, 0, wide.loc[wide["corruption"] == "", "value"].iloc[0])
+    names = {
+        name: f"{kind.description}: {kind.severities[0]:g} to {kind.severities[-1]:g}"
+        for name, kind in CORRUPTIONS.items()
+    }
+    return grid.rename(index=names).rename_axis(index="corruption", columns=None)
+
+
+def robustness_table() -> pd.DataFrame:
+    """Return accuracy of each model, as proportions: uncorrupted, mean and worst over corruptions, under attack."""
+    results = all_models()
+    attacked = with_slice_columns(results.query("set == 'test' and metric == 'accuracy' and slice.str.contains('pgd')"))
+    attacked = attacked.set_index(["model", "pgd"])["value"]
+    rows = {}
+    for model in results["model"].unique():
+        grid = corruption_grid(model, "accuracy")
+        cells = grid[list(SEVERITIES)].stack()
+        corruption, severity = cells.idxmin()
+        rows[model] = {
+            "uncorrupted": grid[0].iloc[0],
+            "mean": cells.mean(),
+            "worst": cells.min(),
+            "worst corruption": f"{corruption.partition(':')[0]} (severity {severity})",
+            **{f"PGD {radius}/255": attacked[model, str(radius)] for radius in RADII},
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
+
+
+def overview_table() -> pd.DataFrame:
+    """Return all models at a glance, as text: accuracy, coverage, the worst corruption, unseen sources.
+
+    FPR and AUC are means over unseen sources.
+    """
+    results = all_models()
+
+    def mean(condition: str) -> pd.Series:
+        return results.query(condition).groupby("model", sort=False)["value"].mean()
+
+    columns = {
+        "accuracy, official test": mean("set == 'test' and slice == '' and metric == 'accuracy'").map("{:.2%}".format),
+        "coverage": mean("set == 'test' and slice == '' and metric == 'coverage'").map("{:.1%}".format),
+        "accuracy, worst corruption": robustness_table()["worst"].map("{:.1%}".format),
+        "FPR, unseen photos": mean(
+            "set == 'unseen' and slice.str.contains('REAL') and metric == 'false_positive_rate'"
+        ).map("{:.1%}".format),
+        "AUC, unseen generators": mean("set == 'unseen' and slice.str.contains('FAKE') and metric == 'auc'").map(
+            "{:.3f}".format
+        ),
+    }
+    order = pd.Index(results["model"].unique(), name="model")
+    return pd.DataFrame(columns).reindex(order).fillna("–")
+
+
+def component_runs() -> pd.DataFrame:
+    """Return the runs of the ablation of the recipe: columns variant, seed, accuracy on validation."""
+    rows = with_slice_columns(study("ablation").query("experiment == 'recipe components'"))
+    return rows.rename(columns={"value": "accuracy"})[["variant", "seed", "accuracy"]]
+
+
+def image_count_runs() -> pd.DataFrame:
+    """Return the runs with fewer training images: columns images (int), seed, accuracy on validation."""
+    rows = with_slice_columns(study("ablation").query("experiment == 'training images'"))
+    return rows.rename(columns={"value": "accuracy"})[["images", "seed", "accuracy"]].astype({"images": int})
+
+
+def mean_over_seeds(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return accuracy (%) of each variant over seeds: mean, deviation, number of seeds, difference from the first."""
+    groups = runs.groupby(runs.columns[0], sort=False)["accuracy"]
+    rows = 100 * groups.agg(["mean", "std"])
+    rows = rows.rename(columns={"mean": "mean (%)", "std": "deviation over seeds"}).assign(seeds=groups.size())
+    return rows.assign(**{"difference from the first": rows["mean (%)"] - rows["mean (%)"].iloc[0]})
+
+
+def speed_table() -> pd.DataFrame:
+    """Return the measurements of `make bench`: index stage, model and metric; columns value, unit, note."""
+    rows = with_slice_columns(study("speed"))
+    return rows.set_index(["stage", "model", "metric"])[["value", "unit", "note"]]
+
+
+def gpu_speed_table() -> pd.DataFrame:
+    """Return the fast recipe on an accelerator: a row a device; median seconds, mean and lowest accuracy (%), seeds."""
+    runs = pivot(study("gpu_speed"), ["device", "seed"], "metric")
+    groups = runs.groupby("device")
+    columns = {
+        "seconds (median)": groups["seconds"].median(),
+        "mean (%)": 100 * groups["accuracy"].mean(),
+        "lowest (%)": 100 * groups["accuracy"].min(),
+        "seeds": groups.size(),
+    }
+    return pd.DataFrame(columns)
+
+
+def seed_table() -> pd.DataFrame:
+    """Return accuracy (%) of a recipe by seed, with mean and deviation: a row a model and seed."""
+    names = {"validation": "validation", "test": "official test", "leak_free": "leak-free test"}
+    runs = 100 * pivot(study("seeds"), ["model", "seed"], "set").rename(columns=names)
+    runs.index = runs.index.set_levels(runs.index.levels[1].astype(str), level="seed")
+    summary = runs.groupby("model", sort=False).agg(["mean", "std"]).stack(level=1, future_stack=True)
+    summary = summary.rename(index={"std": "deviation"}, level=1).rename_axis(runs.index.names)
+    return pd.concat([runs, summary]).sort_index(level="model", sort_remaining=False)
+
+
+def ood_table() -> pd.DataFrame:
+    """Return AUC of OOD scores: a row a type of image, a column a score, best first; the last row is the mean."""
+    grid = pivot(study("ood"), "images", "score")
+    grid.loc["mean"] = grid.mean()
+    return grid[grid.loc["mean"].sort_values(ascending=False).index]
+
+
+def faithfulness_table() -> pd.DataFrame:
+    """Return the faithfulness of attribution maps, best first: deletion, insertion, their gap, similarity."""
+    grid = pivot(study("faithfulness"), "map", "metric")
+    grid.insert(2, "insertion - deletion", grid["insertion"] - grid["deletion"])
+    grid = grid.rename(columns={"similarity_to_random_weights": "similarity to random weights"})
+    return grid.sort_values("insertion - deletion", ascending=False)
+
+
+def leave_one_out_table(metric: str) -> pd.DataFrame:
+    """Return one metric on each source, as text: a row a source, a column what was left out of training.
+
+    Args:
+        metric: 'auc', or 'share called FAKE' for the false-positive rate of photos and the recall of generators.
+    """
+    rows = study("not_released").query("experiment == 'not released: leave one source out'")
+    return pivot(rows[(rows["metric"] == "auc") == (metric == "auc")], "source", "without", "text")
+
+
+def resolution_table() -> pd.DataFrame:
+    """Return metrics of the CNN at several resolutions of the same images, as text: rows source and metric."""
+    rows = study("not_released").query("experiment == 'not released: resolutions'")
+    return pivot(rows, ["source", "metric"], "training", "text").rename(index=_words, level="metric")
+
+
+def equal_time_table() -> pd.DataFrame:
+    """Return networks after the same training time, most accurate first: a row a variant.
+
+    Columns parameters, MACs (of one image), images (trained on), seconds, images_per_second, and value, low, high, n
+    of the validation accuracy.
+    """
+    rows = study("transfer")
+    accuracy = rows.query("metric == 'accuracy'").set_index("model")[["value", "low", "high", "n"]]
+    grid = pivot(rows, "model", "metric")[["parameters", "MACs", "images", "seconds", "images_per_second"]]
+    whole = dict.fromkeys(["parameters", "MACs", "images"], int)
+    return grid.astype(whole).join(accuracy).sort_values("value", ascending=False).rename_axis("variant")
+
+
+def pareto_front(table: pd.DataFrame) -> pd.Series:
+    """Return which rows no other row beats in accuracy (`value`) at the same or fewer MACs: bool, by row."""
+    ordered = table.sort_values(["MACs", "value"], ascending=[True, False])
+    best_before = ordered["value"].cummax().shift(fill_value=-float("inf"))
+    return (ordered["value"] > best_before).reindex(table.index)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

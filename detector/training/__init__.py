@@ -1,0 +1,1 @@
+"""Training: recipes, the loop, its optimizers and checkpoints, and the released models."""

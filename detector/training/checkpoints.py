@@ -1,0 +1,72 @@
+"""Checkpoints: the complete state of a training, so that an interrupted training resumes without any difference."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch.optim.swa_utils import AveragedModel
+
+from detector.core.console import UserError
+from detector.core.files import write_tensors
+from detector.models.base import WithAuxiliaryHead
+
+
+@dataclass
+class TrainingState:
+    """Everything that changes in a training.
+
+    Attributes:
+        model: the network with its auxiliary head.
+        averaged: the moving average of the detector's weights and buffers.
+        optimizers: those of all trained parameters.
+        schedules: the learning-rate schedule of each optimizer.
+        history: a row of metrics for each evaluation.
+        best: the averaged weights with the best validation accuracy.
+    """
+
+    model: WithAuxiliaryHead
+    averaged: AveragedModel
+    optimizers: list[torch.optim.Optimizer]
+    schedules: list[torch.optim.lr_scheduler.LRScheduler]
+    history: list[dict] = field(default_factory=list)
+    best: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
+def save_checkpoint(state: TrainingState, path: Path) -> None:
+    """Write a training's state to `path`. An interruption leaves the last complete checkpoint."""
+    groups = {"model": state.model.state_dict(), "averaged": state.averaged.state_dict(), "best": state.best}
+    param_groups, schedules = [], []
+    for index, (optimizer, schedule) in enumerate(zip(state.optimizers, state.schedules, strict=True)):
+        saved = optimizer.state_dict()
+        groups |= {f"optimizer.{index}.{row}": tensors for row, tensors in saved["state"].items()}
+        param_groups.append(saved["param_groups"])
+        schedules.append(schedule.state_dict())
+    tensors = {f"{group}/{key}": tensor for group, values in groups.items() for key, tensor in values.items()}
+    progress = {"param_groups": param_groups, "schedules": schedules, "history": state.history}
+    write_tensors(tensors, path, {"progress": json.dumps(progress)})
+
+
+def load_checkpoint(state: TrainingState, path: Path) -> None:
+    """Restore the state that `save_checkpoint` wrote into a newly started training.
+
+    Raises UserError if the file is damaged.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            progress = json.loads(file.metadata()["progress"])
+            groups: dict[str, dict] = {}
+            for name in file.keys():  # noqa: SIM118 - not a dict
+                group, key = name.split("/", 1)
+                groups.setdefault(group, {})[key] = file.get_tensor(name)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"The checkpoint {path} is damaged ({error}). Delete it to train from the start.") from error
+    state.model.load_state_dict(groups["model"])
+    state.averaged.load_state_dict(groups["averaged"])
+    for index, (optimizer, schedule) in enumerate(zip(state.optimizers, state.schedules, strict=True)):
+        prefix = f"optimizer.{index}."
+        rows = {int(name.removeprefix(prefix)): values for name, values in groups.items() if name.startswith(prefix)}
+        optimizer.load_state_dict({"state": rows, "param_groups": progress["param_groups"][index]})
+        schedule.load_state_dict(progress["schedules"][index])
+    state.history, state.best = progress["history"], groups["best"]

@@ -1,0 +1,70 @@
+"""Every study runs as a whole with `--smoke` and writes rows of the common schema, and nothing else."""
+
+import importlib
+
+import pytest
+
+from benchmarks import study
+from detector.core import files
+from detector.core.console import run_command
+from detector.evaluation.results import COLUMNS, KEY, parse_slice, read_results
+
+EXPECTED = {  # name -> (experiments, metrics, keys of the slice)
+    "ablation": ({"recipe components", "training images"}, {"accuracy"}, {"variant", "images"}),
+    "faithfulness": ({"faithfulness"}, {"deletion", "insertion", "similarity_to_random_weights"}, {"map"}),
+    "gpu_speed": ({"gpu speed"}, {"seconds", "accuracy"}, set()),
+    "ood": ({"ood scores"}, {"auc"}, {"score", "images"}),
+    "seeds": ({"seeds"}, {"accuracy"}, set()),
+    "speed": (
+        {"speed"},
+        {
+            "one image",
+            "inference rate",
+            "test set",
+            "share of its convolutions' speed",
+            "training rate",
+            "share of a large matrix product's speed",
+            "large matrix product",
+            "accuracy, mean",
+            "accuracy, standard deviation",
+            "accuracy, lowest",
+            "whole training",
+            "time relative to cnn",
+            "MACs relative to cnn",
+        },
+        {"stage", "note"},
+    ),
+    "transfer": (
+        {"equal time"},
+        {"parameters", "MACs", "images", "seconds", "images_per_second", "accuracy", "loss"},
+        {"budget"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_smoke_run_writes_the_common_schema(name, toy, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(study, "make_toy_dataset", lambda note: toy)
+    monkeypatch.setattr(files, "BUILD_DIR", tmp_path / "build")
+    for folder in ("STUDIES_DIR", "MODELS_DIR", "ACCESS_LOG"):
+        monkeypatch.setattr(files, folder, tmp_path / "committed")
+    module = importlib.import_module(f"benchmarks.{name}")
+    assert run_command(lambda: module.main(["--smoke"])) == 0, capsys.readouterr().err
+    table = read_results(tmp_path / "build" / "smoke" / f"{name}.csv")
+    experiments, metrics, keys = EXPECTED[name]
+    assert list(table.columns) == COLUMNS
+    assert set(table["experiment"]) == experiments
+    assert set(table["metric"]) == metrics
+    assert {key for text in table["slice"] for key in parse_slice(text)} == keys
+    assert not table.duplicated(KEY).any()
+    assert table.loc[table["metric"] != "accuracy, standard deviation", "value"].notna().all()
+    assert not (tmp_path / "committed").exists()
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_help_names_the_question_in_one_line(name, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        importlib.import_module(f"benchmarks.{name}").main(["--help"])
+    printed = capsys.readouterr().out
+    assert f"python -m benchmarks.{name}" in printed
+    assert "--smoke" in printed and "--again" in printed

@@ -1,0 +1,60 @@
+"""Paths of a checkout and of an installed package, and files that are written completely or not at all."""
+
+import hashlib
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from detector.core import files
+from detector.core.console import UserError
+from detector.core.files import atomic_write, sha256_prefix, write_tensors
+
+
+def test_root_is_the_checkout_or_inside_the_installed_package(tmp_path):
+    package = tmp_path / "detector"
+    assert files._project_root(package) == package / "_project"
+    (tmp_path / "report.ipynb").touch()
+    assert files._project_root(package) == tmp_path
+    assert files.NOTEBOOK.is_file() and files.LEAKS.is_file() and files.TRAIN_DUPLICATES.is_file()
+
+
+def test_atomic_write_creates_folders_and_replaces_the_file(tmp_path):
+    path = tmp_path / "new" / "table.csv"
+    for text in ("first", "second"):
+        with atomic_write(path) as part:
+            part.write_text(text)
+            assert not path.exists() or path.read_text() == "first"
+        assert path.read_text() == text
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, error):
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    with pytest.raises(UserError if isinstance(error, OSError) else KeyboardInterrupt), atomic_write(path) as part:
+        part.write_text("incomplete")
+        raise error
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_write_error_names_the_file_and_the_remedy(tmp_path):
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "table.csv"
+    with pytest.raises(UserError, match=r"table\.csv could not be written .* Free some disk space"), atomic_write(path):
+        pass
+
+
+def test_tensors_are_read_back_with_their_metadata(tmp_path):
+    tensor = torch.arange(6.0).view(2, 3).T  # not contiguous
+    write_tensors({"weight": tensor}, tmp_path / "a.safetensors", {"recipe": "none"})
+    with safe_open(tmp_path / "a.safetensors", "pt") as file:
+        assert file.metadata() == {"recipe": "none"}
+        assert torch.equal(file.get_tensor("weight"), tensor)
+
+
+def test_sha256_prefix(tmp_path):
+    (tmp_path / "a").write_bytes(b"weights")
+    assert sha256_prefix(tmp_path / "a") == hashlib.sha256(b"weights").hexdigest()[:16]

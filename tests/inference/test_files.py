@@ -1,0 +1,65 @@
+"""Folders of image files: unreadable files do not stop the rest, and the CSV is safe to open."""
+
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from detector.inference.decision import predict_image
+from detector.inference.files import CHUNK, find_files, predict_files, write_predictions
+
+NOISE = Image.effect_noise((64, 64), 50)
+COUNT = CHUNK + 2
+
+
+def test_an_unreadable_file_is_a_row_and_not_the_end(small_cnn, tmp_path):
+    """More files than are scored together, one of them not an image, one missing."""
+    (tmp_path / "below").mkdir()
+    for name in (".hidden", "Thumbs.db"):
+        (tmp_path / name).write_text("x")
+    NOISE.save(tmp_path / "below" / "00.png")
+    data = (tmp_path / "below" / "00.png").read_bytes()
+    for row in range(1, COUNT):
+        (tmp_path / "below" / f"{row:02}.png").write_bytes(data)
+    (tmp_path / "below" / "20.png").write_text("no image")
+    paths = find_files([tmp_path, tmp_path / "missing.png"])
+    rows = list(predict_files(small_cnn, paths))
+    assert [row["file"] for row in rows] == [str(path) for path in paths]
+    assert len(rows) == COUNT + 1
+    failed = [row for row in rows if row["label"] == "error"]
+    assert [row["file"] for row in failed] == [str(tmp_path / "below" / "20.png"), str(tmp_path / "missing.png")]
+    assert "not an image" in failed[0]["reason"] and "no such file" in failed[1]["reason"]
+    assert all(np.isnan(row["probability"]) for row in failed)
+    expected = predict_image(small_cnn, NOISE)
+    assert rows[0]["label"] == (expected.label or "not sure")
+    assert rows[0]["probability"] == pytest.approx(expected.probability, abs=1e-5)
+    assert rows[0]["reason"] == expected.reason
+
+
+def test_images_with_and_without_crops_keep_their_rows(small_cnn, tmp_path):
+    small_cnn.crops = True
+    for name, side in (("a", 40), ("b", 64), ("c", 40), ("d", 80)):
+        Image.effect_noise((side, side), 50).save(tmp_path / f"{name}.png")
+    paths = find_files([tmp_path])
+    for path, row in zip(paths, predict_files(small_cnn, paths), strict=True):
+        assert row["file"] == str(path)
+        assert row["probability"] == pytest.approx(predict_image(small_cnn, path).probability, abs=1e-5)
+
+
+def test_the_same_file_twice_is_two_rows(small_cnn, tmp_path):
+    NOISE.save(tmp_path / "a.png")
+    assert len(list(predict_files(small_cnn, [tmp_path / "a.png"] * 2))) == 2
+
+
+def test_file_names_are_not_formulas(tmp_path):
+    rows = [{"file": name, "label": "REAL", "probability": 0.1, "reason": ""} for name in ("=1+1", "a.png")]
+    write_predictions(pd.DataFrame(rows), tmp_path / "out.csv")
+    assert pd.read_csv(tmp_path / "out.csv")["file"].tolist() == ["'=1+1", "a.png"]
+
+
+def test_file_names_that_are_not_utf8_are_escaped(tmp_path):
+    rows = {"file": [os.fsdecode(b"caf\xe9.png"), "b.png"], "label": "REAL", "probability": 0.1, "reason": ""}
+    write_predictions(pd.DataFrame(rows), tmp_path / "out.csv")
+    assert pd.read_csv(tmp_path / "out.csv")["file"].str[:3].tolist() == ["caf", "b.p"]

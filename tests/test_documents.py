@@ -1,0 +1,57 @@
+"""README and CONTRIBUTING: their Python runs, their commands exist, their files are there."""
+
+import importlib.util
+import re
+
+import pytest
+from PIL import Image
+
+from detector.__main__ import parser
+from detector.core import files
+
+README = files.README.read_text(encoding="utf-8")
+CONTRIBUTING = (files.ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+COMMANDS = sorted(set(re.findall(r"python -m ((?:detector|benchmarks)[\w. ]*)", README + CONTRIBUTING)))
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 120
+
+
+def test_the_readmes_python_runs(tmp_path, monkeypatch, capsys):
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "functions as fn" in block]
+    (tmp_path / "models").symlink_to(files.MODELS_DIR)
+    Image.effect_noise((80, 70), 60).convert("RGB").save(tmp_path / "image.jpg")
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    assert re.match(r"(REAL|FAKE|None) [01]\.\d+", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_exists(command):
+    module, *arguments = command.split()
+    assert importlib.util.find_spec(module)
+    if module == "detector":
+        names = next(action for action in parser()._actions if action.choices).choices
+        assert arguments[0] in names
+
+
+def test_every_make_target_exists():
+    targets = re.findall(r"^(\w+):", (files.ROOT / "Makefile").read_text(), re.M)
+    assert set(re.findall(r"make (\w+)", README + CONTRIBUTING)) <= set(targets)
+
+
+def test_every_linked_file_exists():
+    for text in (README, files.MODEL_CARD.read_text(encoding="utf-8")):
+        for link in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+            assert (files.ROOT / link).exists(), link
+
+
+def test_the_readme_counts_the_leaks():
+    omitted = len(files.LEAKS.read_text().splitlines()) - 1
+    assert f"omits {omitted:,} of the 20,000 test images" in " ".join(README.split())
+
+
+def test_modules_named_by_contributing_exist():
+    for name in re.findall(r"`(?:data/)?(\w+/\w+\.py)`", CONTRIBUTING):
+        assert (files.ROOT / "detector" / name).exists() or (files.ROOT / name).exists(), name
