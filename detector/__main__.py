@@ -39,7 +39,7 @@ def train(options: argparse.Namespace) -> None:
 
 def evaluate(options: argparse.Namespace) -> None:
     """Score released models; write results, predictions, the model card and README's table."""
-    from detector.report.model_card import update_results
+    from detector.report.update import update_results
 
     print(update_results(options.models, smoke=options.smoke))
 
@@ -72,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
     added = command(demo)
     added.add_argument("--port", type=int, help="default: the first free one from 7860")
     added = command(train)
-    added.add_argument("model", choices=["cnn", "transfer"])
+    added.add_argument("model", metavar="NAME", help="cnn or transfer")
     added.add_argument("--smoke", **smoke)
     added = command(evaluate)
     added.add_argument("models", nargs="*", metavar="NAME", help="default: all released models")

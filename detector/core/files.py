@@ -29,7 +29,7 @@ CIFAKE_CACHE = DATA_DIR / "cifake.safetensors"  # the decoded pixels
 LEAKS = DATA_DIR / "leaks.csv"  # test images with a duplicate in train or test
 TRAIN_DUPLICATES = DATA_DIR / "train_duplicates.csv"  # pairs of duplicates within CIFAKE's train folder
 UNSEEN_DIR = DATA_DIR / "unseen"  # sources for testing only
-SOURCES_DIR = DATA_DIR / "sources"  # sources for training
+SOURCES_DIR = DATA_DIR / "sources"  # further sources, for studies
 
 MODELS_DIR = ROOT / "models"
 CHECKPOINTS_DIR = MODELS_DIR / "checkpoints"
@@ -40,6 +40,11 @@ PREDICTIONS = MODELS_DIR / "predictions.csv"
 
 STUDIES_DIR = ROOT / "benchmarks" / "results"
 ACCESS_LOG = ROOT / "benchmarks" / "TEST_LEDGER.md"  # every first scoring of a test set
+
+
+def model_file(name: str) -> Path:
+    """Return the file of a released model."""
+    return MODELS_DIR / f"{name}.safetensors"
 
 
 @contextmanager

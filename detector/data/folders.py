@@ -19,7 +19,7 @@ CHUNK = 20  # files that a worker reads between two updates of the progress bar
 
 
 def load_unseen() -> Images:
-    """Return the images in `data/unseen`, from sources that no model was trained on."""
+    """Return the images in `data/unseen`, on which no model is trained and nothing is chosen."""
     return load_folders(files.UNSEEN_DIR)
 
 

@@ -44,7 +44,7 @@ def _map_panel(model: Detector, prediction: Prediction, scored: str) -> Panel:
     most = f"most evidence comes from the {PLACES[places.argmax()]}" if places.max() > 0 else "no region supports it"
     return (
         figures.figure_image(figures.map_over(full[0], evidence if fake else -evidence)),
-        "**Where the evidence lies.** Red regions raise the model's score for FAKE, blue regions lower it. "
+        "**Evidence by place.** Red regions raise the model's score for FAKE, blue regions lower it. "
         f"The model scores {scored} as {CLASSES[fake]}; {most}.",
     )
 
@@ -56,7 +56,7 @@ def _detail_panel(model: Detector, prediction: Prediction, scored: str) -> Panel
     most = f"The {name} contributes most" if evidence.max() > 0 else f"No single level of detail supports {class_}"
     return (
         figures.figure_image(figures.band_bars(evidence)),
-        f"**Which level of detail matters.** Each bar shows how far the score of {scored} for {class_} drops without "
+        f"**Evidence by level of detail.** Each bar shows how far the score of {scored} for {class_} drops without "
         f"one level of detail, from coarse (left) to fine (right). {most}.",
     )
 

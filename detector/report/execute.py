@@ -56,7 +56,9 @@ def make_report(budget: str, out: Path, *, replace: bool = False) -> tuple[Path,
     except CellExecutionError as error:
         raise UserError(f"A cell of the report failed: {error.ename}: {error.evalue}. See {target}.") from error
     except DeadKernelError as error:
-        raise UserError("The report's kernel died, most likely for lack of memory. It needs about 4 GB.") from error
+        raise UserError(
+            "The report's kernel stopped, probably for lack of memory. Close other programs: it needs about 4 GB."
+        ) from error
     finally:
         nbformat.write(notebook, target)
     if replace:

@@ -37,7 +37,7 @@ def results_grid(metrics: Sequence[str]) -> pd.DataFrame:
 def recipe_table() -> pd.DataFrame:
     """Return how the released models were trained, from the metadata of their files: a row a model."""
     columns = ["epochs", "batch_size", "optimizer", "learning_rate", "cutmix", "seed"]
-    rows = {name: read_metadata(files.MODELS_DIR / f"{name}.safetensors")["recipe"] for name in RELEASED}
+    rows = {name: read_metadata(files.model_file(name))["recipe"] for name in RELEASED}
     return pd.DataFrame.from_dict(rows, orient="index")[columns].rename(columns=_words).rename_axis("model")
 
 
@@ -198,7 +198,7 @@ def leave_one_out_table(metric: str) -> pd.DataFrame:
     """Return one metric on each source, as text: a row a source, a column what was left out of training.
 
     Args:
-        metric: 'auc', or 'share called FAKE' for the false-positive rate of photos and the recall of generators.
+        metric: 'auc', or 'share' for the share predicted FAKE (the FPR of photos, the recall of generators).
     """
     rows = study("not_released").query("experiment == 'not released: leave one source out'")
     return pivot(rows[(rows["metric"] == "auc") == (metric == "auc")], "source", "without", "text")

@@ -7,6 +7,7 @@ import pandas as pd
 import torch
 
 from detector.core import files
+from detector.core.console import UserError
 from detector.data.dataset import Dataset, load_cifake_only, make_toy_dataset
 from detector.inference.calibration import calibrate
 from detector.models.weights import round_weights, save_model
@@ -17,15 +18,19 @@ from detector.training.recipes import RELEASES
 def release(name: str, *, smoke: bool = False) -> Path:
     """Train a released model on CIFAKE, replace its file in models/, and return the file.
 
+    Raises UserError for a name that is not in RELEASES, or where CIFAKE is not available.
+
     Args:
         name: one of RELEASES.
         smoke: take one step on a few toy images and write into build/smoke/ only.
     """
+    if name not in RELEASES:
+        raise UserError(f"{name} has no recipe. Choose one of {', '.join(RELEASES)}.")
     if smoke:
         path, data = files.BUILD_DIR / "smoke" / f"{name}.safetensors", make_toy_dataset("").sample(100)
         train_release(name, data, path, epochs=1, batch_size=32, images=32)
         return path
-    path = files.MODELS_DIR / f"{name}.safetensors"
+    path = files.model_file(name)
     print(train_release(name, load_cifake_only(), path).to_string())
     return path
 

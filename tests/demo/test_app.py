@@ -51,7 +51,7 @@ def test_the_answer_comes_first_and_the_panels_follow(client, image):
     assert first[3:] == (None, "") * 3
     for panel in last[3::2]:
         assert min(Image.open(panel).size) > 200
-    assert "Where the evidence lies" in last[4] and "level of detail" in last[6] and "(100%)" in last[8]
+    assert "Evidence by place" in last[4] and "level of detail" in last[6] and "(100%)" in last[8]
 
 
 def test_each_model_gives_its_own_answer(client, image):

@@ -77,7 +77,7 @@ def test_one_image_is_predicted_and_explained_by_each_model(page, images):
     wait(page, "input[type=file]").send_keys(str(images[0]))
     wait(page, ".prediction", "Prediction: REAL")
     assert find(page, ".prediction").get_attribute("role") == "status"  # for screen readers
-    wait(page, ".prose", "Where the evidence lies")
+    wait(page, ".prose", "Evidence by place")
     wait(page, "label", "fake").click()
     wait(page, ".prediction", "Prediction: FAKE")
     wait(page, ".prose", "P(FAKE) of each crop")
@@ -124,7 +124,7 @@ def test_the_page_fits_a_phone(page):
 def test_no_prediction_is_shown_beside_another_models_name(page, images, monkeypatch, stage):
     """Neither while the next prediction is computed, nor when an earlier one finishes late, in either stage."""
     wait(page, "input[type=file]").send_keys(str(images[0]))
-    wait(page, ".prose", "Where the evidence lies")
+    wait(page, ".prose", "Evidence by place")
     computed, running = getattr(app, stage), []
 
     def slow(model, *arguments):
@@ -139,6 +139,6 @@ def test_no_prediction_is_shown_beside_another_models_name(page, images, monkeyp
     wait(page, "label", "real").click()
     until(page, lambda: not find(page, ".prediction", "FAKE"), seconds=3)
     wait(page, ".prediction", "Prediction: REAL")
-    wait(page, ".prose", "Where the evidence lies")
+    wait(page, ".prose", "Evidence by place")
     assert not find(page, ".prediction", "FAKE") and not find(page, ".prose", "P(FAKE) of each crop")
     assert len(running) == 2

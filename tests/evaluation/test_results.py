@@ -73,5 +73,5 @@ def test_a_missing_or_foreign_file_names_the_command(tmp_path):
     with pytest.raises(UserError, match=r"ablation\.csv is missing.*python -m benchmarks\.ablation"):
         read_results(tmp_path / "ablation.csv")
     (tmp_path / "seeds.csv").write_text("what,value\nx,1\n")
-    with pytest.raises(UserError, match="not a whole results file"):
+    with pytest.raises(UserError, match="is damaged"):
         read_results(tmp_path / "seeds.csv")

@@ -10,14 +10,8 @@ from detector.core.console import UserError
 from detector.evaluation.results import read_results
 from detector.metrics import summary
 from detector.models.weights import RELEASED
-from detector.report.model_card import (
-    MARKS,
-    model_card,
-    source_limits,
-    source_table,
-    update_results,
-    write_released_table,
-)
+from detector.report.model_card import model_card, source_limits, source_table
+from detector.report.update import MARKS, update_results, write_released_table
 
 
 def test_the_card_and_the_readme_have_the_stored_results(tmp_path):

@@ -1,0 +1,79 @@
+"""Everything that is written from the stored results: the model card, README's table and figure; and their update."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from detector.core import files
+from detector.core.console import UserError
+from detector.core.labels import CLASSES
+from detector.data.dataset import load_cifake_only, make_toy_dataset
+from detector.data.folders import load_unseen
+from detector.evaluation.results import read_results, value_text, with_slice_columns
+from detector.evaluation.run import evaluate_released
+from detector.models.weights import DEFAULT_MODEL, RELEASED, released_models
+from detector.report.example import write_example
+from detector.report.model_card import markdown, model_card
+from detector.report.studies import TESTS
+
+MARKS = ("<!-- results: written by `python -m detector evaluate` -->", "<!-- end of results -->")
+
+
+def update_results(names: Sequence[str] = (), *, smoke: bool = False) -> Path:
+    """Score released models, by default all; write results, predictions, the model card, README's table and figure.
+
+    Args:
+        names: of the models.
+        smoke: score `cnn` on a few toy images and write results and predictions into build/smoke/ only.
+
+    Returns the file of the results. Raises UserError for an unknown name, or where CIFAKE is not available.
+    """
+    models = released_models()
+    if smoke:
+        folder, data = files.BUILD_DIR / "smoke", make_toy_dataset("").sample(1200)
+        evaluate_released({"cnn": models["cnn"]}, data, data.validation, folder)
+        return folder / files.RESULTS.name
+    if unknown := sorted(set(names) - set(models)):
+        raise UserError(f"There is no model {', '.join(unknown)} in {files.MODELS_DIR}. Choose {', '.join(models)}.")
+    evaluate_released({name: models[name] for name in names or models}, load_cifake_only(), load_unseen())
+    with files.atomic_write(files.MODEL_CARD) as part:
+        part.write_text(model_card(), encoding="utf-8")
+    write_released_table()
+    write_example()
+    return files.RESULTS
+
+
+def released_table() -> str:
+    """Return README's table of the released models, in Markdown."""
+    results = read_results()
+    whole = results.query("slice == ''").set_index(["model", "set", "metric"])
+    unseen = with_slice_columns(results.query("set == 'unseen' and slice != ''"))
+    rows = {}
+    for name, description in RELEASED.items():
+        texts = [value_text(whole.loc[(name, set_, "accuracy")]) for set_ in TESTS]
+        own = unseen[unseen["model"] == name]
+        photos, fakes = (own[own["source"].str.startswith(class_)] for class_ in CLASSES)
+        fpr = photos.loc[photos["metric"] == "false_positive_rate", "value"].mean()
+        auc = fakes.loc[fakes["metric"] == "auc", "value"].mean()
+        default = " (default)" if name == DEFAULT_MODEL else ""
+        rows[f"`{name}`{default}"] = [description, *texts, f"{100 * fpr:.1f}%", f"{auc:.3f}"]
+    columns = [
+        "",
+        *(f"accuracy, {test} test" for test in TESTS.values()),
+        "FPR, unseen photos",
+        "AUC, unseen generators",
+    ]
+    return markdown(pd.DataFrame.from_dict(rows, orient="index", columns=columns))
+
+
+def write_released_table(page: Path | None = None) -> None:
+    """Put `released_table` between the marks of README. Raises UserError if the page has no marks."""
+    page = page or files.README
+    text = page.read_text(encoding="utf-8")
+    if not all(mark in text for mark in MARKS):
+        raise UserError(f"{page} has no place for the results. Put these two lines into it: {' and '.join(MARKS)}.")
+    before, rest = text.split(MARKS[0])
+    after = rest.split(MARKS[1])[1]
+    with files.atomic_write(page) as part:
+        part.write_text(f"{before}{MARKS[0]}\n{released_table()}\n{MARKS[1]}{after}", encoding="utf-8")
