@@ -8,23 +8,17 @@ from detector.models.base import Detector
 CHANNELS = ((3, 32), (32, 64), (64, 128))  # inputs and outputs of each stage, of both networks
 
 
-class UsualCNN(nn.Module):
-    """The usual CNN of course projects: three convolutions at 224 pixels and 25.8 million parameters.
+def usual_cnn() -> nn.Sequential:
+    """Return the usual CNN of course projects: three convolutions and 25.8 million parameters.
 
+    It maps float32 pixels in [0, 1], (B, 3, 224, 224), to logits (B,).
     Source: GitHub stefsyrsiri/synthetic-image-detection.
     """
-
-    def __init__(self):
-        super().__init__()
-        layers: list[nn.Module] = []
-        for inputs, outputs in CHANNELS:
-            layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
-        layers += [nn.Flatten(), nn.Linear(128 * 28 * 28, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU()]
-        self.layers = nn.Sequential(*layers, nn.Linear(128, 1))
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return logits (B,) of float32 pixels in [0, 1], (B, 3, 224, 224)."""
-        return self.layers(pixels).squeeze(1)
+    layers: list[nn.Module] = []
+    for inputs, outputs in CHANNELS:
+        layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+    layers += [nn.Flatten(), nn.Linear(128 * 28 * 28, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(128, 1), nn.Flatten(0))
 
 
 class CompactCNN(Detector):

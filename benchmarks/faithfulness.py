@@ -3,8 +3,8 @@
 Command: `python -m benchmarks.faithfulness`. Cost: about ten minutes on two CPU cores.
 Question: which map shows best what the prediction depends on? Validation images are scored while the pixels with the
 highest attribution are deleted or inserted. Three baseline maps ignore the model. The study also compares each map
-with the map of a network with random weights, whose similarity should be low. Run it with `--again` after a new
-release of the CNN.
+with the map of a network with random weights, whose similarity should be low. After a new release of the CNN, delete
+the rows first.
 """
 
 import copy
@@ -21,9 +21,6 @@ from detector.evaluation.explanation import ATTRIBUTIONS, BASELINES, faithfulnes
 from detector.evaluation.results import result_rows, slice_of
 from detector.metrics.intervals import mean_interval, metric_table
 
-EXPERIMENT = "faithfulness"
-IMAGES = 1000
-SIMILARITY_IMAGES = 200  # fewer, because the maps of the random network must be computed too
 BATCH = 100
 
 
@@ -41,12 +38,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the maps that have no rows yet, then print deletion, insertion and similarity of all."""
     study = open_study("faithfulness", study_parser("faithfulness", __doc__).parse_args(arguments))
     images = study.load_data().validation
-    count, fewer = (8, 4) if study.smoke else (IMAGES, SIMILARITY_IMAGES)
+    count, fewer = (8, 4) if study.smoke else (1000, 200)  # fewer for the maps of the random network
     pixels = images.pixels[np.random.default_rng(0).choice(len(images), count, replace=False)]
     model = without_tta(study.load_model("cnn"))
     random = with_random_weights(model)
     for name, attribute in progress({**ATTRIBUTIONS, **BASELINES}.items(), desc="measuring maps", unit=" maps"):
-        if study.has(slice=slice_of(map=name)):
+        key = {"experiment": "faithfulness", "model": "cnn", "set": "validation", "slice": slice_of(map=name)}
+        if study.has(**key):
             continue
         maps = torch.cat([attribute(model, batch) for batch in pixels.split(BATCH)])
         measures = dict(faithfulness(model, pixels, maps))
@@ -54,7 +52,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             others = torch.cat([attribute(random, batch) for batch in pixels[:fewer].split(BATCH)])
             measures["similarity_to_random_weights"] = map_similarity(maps[:fewer].abs(), others.abs())
         metrics = metric_table({measure: mean_interval(np.asarray(values)) for measure, values in measures.items()})
-        key = {"experiment": EXPERIMENT, "model": "cnn", "set": "validation", "slice": slice_of(map=name)}
         study.add(result_rows(metrics, **key))
     print(study.results().pivot(index="slice", columns="metric", values="value").to_string())
 

@@ -4,7 +4,7 @@ Command: `python -m benchmarks.ood`. Cost: a few minutes on two CPU cores.
 Question: which score of the released CNN has the highest AUC for OOD images against calibration images? Each score is
 fitted on 10,000 training images; the released score uses the model's own feature bank. The OOD images are images of
 `data/sources/` where that folder exists, rendered drawings and screenshots, noise, and changed CIFAKE images. The test
-sets are not used. Run the study with `--again` after a new release of the CNN.
+sets are not used. After a new release of the CNN, delete the rows first.
 """
 
 import sys
@@ -27,9 +27,6 @@ from detector.inference.predict import predict_features, predict_logits, predict
 from detector.metrics.intervals import auc_against, metric_table
 from detector.models.base import BANK_SIZE, NEIGHBOURS, Detector
 
-EXPERIMENT = "ood scores"
-IMAGES = 1000  # of each set of OOD images
-FITTED_IMAGES = 10_000
 Score = Callable[[torch.Tensor], np.ndarray]  # uint8 (N, 3, 32, 32) to float (N,), higher for OOD images
 
 
@@ -61,13 +58,12 @@ def screenshot(rng: np.random.Generator) -> torch.Tensor:
 
 def from_sources(sources: Images, count: int) -> dict[str, torch.Tensor]:
     """Sample up to `count` images of each class, all sources of a class pooled. An absent class has no entry."""
-    rng, samples = np.random.default_rng(0), {}
-    for label, name in enumerate(CLASSES):
-        images = sources.of_class(label)
-        if len(images):
-            rows = rng.choice(len(images), min(count, len(images)), replace=False)
-            samples[f"{name}, other sources"] = images.pixels[rows]
-    return samples
+    rng = np.random.default_rng(0)
+    return {
+        f"{name}, other sources": images.pixels[rng.choice(len(images), min(count, len(images)), replace=False)]
+        for label, name in enumerate(CLASSES)
+        if len(images := sources.of_class(label))
+    }
 
 
 def ood_images(known: torch.Tensor, count: int) -> dict[str, torch.Tensor]:
@@ -124,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Evaluate every score on every set of OOD images that has no row yet, then print the AUCs."""
     study = open_study("ood", study_parser("ood", __doc__).parse_args(arguments))
     data, model = study.load_data(), study.load_model("cnn")
-    count, size = (8, len(data.train)) if study.smoke else (IMAGES, FITTED_IMAGES)
+    count, size = (8, len(data.train)) if study.smoke else (1000, 10_000)
     fitted = data.train[np.random.default_rng(0).choice(len(data.train), size, replace=False)]
     changed, unchanged = np.split(np.random.default_rng(1).permutation(len(data.calibration)), [count])
     ood = ood_images(data.calibration.pixels[changed], count)
@@ -133,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, score in fit_scores(model, fitted).items():
         known = score(data.calibration.pixels[unchanged])
         for images, pixels in ood.items():
-            key = {"experiment": EXPERIMENT, "model": "cnn", "slice": slice_of(score=name, images=images)}
+            key = {"experiment": "ood scores", "model": "cnn", "slice": slice_of(score=name, images=images)}
             if not study.has(**key):
                 metrics = metric_table({"auc": (*auc_against(known, score(pixels)), len(pixels))})
                 study.add(result_rows(metrics, set="calibration", **key))

@@ -12,9 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
-from benchmarks.study import Study, open_study, study_parser
+from benchmarks.study import open_study, study_parser
 from detector.core import files
 from detector.core.console import run_command
 from detector.data.dataset import Dataset, leak_free_rows
@@ -22,55 +20,41 @@ from detector.evaluation.access_log import record_access
 from detector.evaluation.results import result_rows
 from detector.inference.predict import predict
 from detector.metrics.classification import evaluate
-from detector.models.weights import load_model, read_metadata, save_model
+from detector.models.weights import load_model, read_metadata
 from detector.training.recipes import RELEASES
 from detector.training.release import train_release
 
-EXPERIMENT = "seeds"
-SEEDS = (0, 1, 2)
 
-
-def weights_of(study: Study, name: str, seed: int, data: Dataset) -> Path:
+def weights_of(name: str, seed: int, data: Dataset) -> Path:
     """Return the path of a seed's weights: the released ones if they have this seed; otherwise trained if missing."""
-    released = files.MODELS_DIR / f"{name}.safetensors"
-    if not study.smoke and released.exists() and read_metadata(released)["recipe"]["seed"] == seed:
+    released = files.model_file(name)
+    if released.exists() and read_metadata(released)["recipe"]["seed"] == seed:
         return released
-    path = study.path.with_name("seeds") if study.smoke else files.BUILD_DIR / "seeds"
-    path = path / f"{name}-{seed}.safetensors"
-    if study.smoke:
-        save_model(study.load_model(name), path, recipe={"seed": seed}, data=data.name)
-    elif not path.exists():
+    path = files.BUILD_DIR / "seeds" / f"{name}-{seed}.safetensors"
+    if not path.exists():
         train_release(name, data, path, seed=seed)
     return path
-
-
-def accuracies(path: Path, data: Dataset) -> dict[str, pd.DataFrame]:
-    """Return a metric table with the accuracy of the weights in `path` on each of the three sets."""
-    model = load_model(path)
-    leak_free = data.test[leak_free_rows(data.test.files)]
-    sets = {"validation": data.validation, "test": data.test, "leak_free": leak_free}
-    return {
-        name: evaluate(predict(model, images.pixels), images.labels).loc[["accuracy"]] for name, images in sets.items()
-    }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train and evaluate the seeds that have no rows yet, then print accuracies and the best seed."""
     parser = study_parser("seeds", __doc__)
     parser.add_argument("name", nargs="?", default="cnn", choices=list(RELEASES), help="the recipe (default: cnn)")
-    parser.add_argument("seeds", nargs="*", type=int, default=SEEDS, metavar="SEED", help="default: 0 1 2")
+    parser.add_argument("seeds", nargs="*", type=int, default=(0, 1, 2), metavar="SEED", help="default: 0 1 2")
     options = parser.parse_args(arguments)
     study = open_study("seeds", options)
     data = study.load_data()
-    for seed in options.seeds[:1] if study.smoke else options.seeds:
-        if study.has(model=options.name, seed=seed, set="leak_free"):
+    sets = {"validation": data.validation, "test": data.test, "leak_free": data.test[leak_free_rows(data.test.files)]}
+    for seed in options.seeds[: study.repeats(len(options.seeds))]:
+        if study.has(model=options.name, seed=seed, set="leak_free"):  # the last set
             continue
-        path = weights_of(study, options.name, seed, data)
-        rows = accuracies(path, data)
-        if not study.smoke:
-            record_access(path, "test", rows["test"].loc["accuracy", "value"], name=options.name)
-        key = {"experiment": EXPERIMENT, "model": options.name, "seed": seed}
-        study.add(pd.concat([result_rows(table, set=set_, **key) for set_, table in rows.items()]))
+        path = None if study.smoke else weights_of(options.name, seed, data)
+        model = load_model(path) if path else study.load_model(options.name)
+        for set_, images in sets.items():
+            metrics = evaluate(predict(model, images.pixels), images.labels).loc[["accuracy"]]
+            if path and set_ == "test":
+                record_access(path, "test", metrics.loc["accuracy", "value"], name=options.name)
+            study.add(result_rows(metrics, experiment="seeds", model=options.name, seed=seed, set=set_))
     table = study.results().query("model == @options.name").pivot(index="seed", columns="set", values="value")
     print(f"{table.to_string()}\nbest seed of {options.name} on validation: {table['validation'].idxmax()}")
 

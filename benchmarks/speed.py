@@ -1,28 +1,29 @@
-"""Measure every speed that the report states, in one run on one machine.
+"""Measure every speed that the report states, in one run on one machine without an accelerator.
 
 Command: `make bench` or `python -m benchmarks.speed`. Cost: about ten minutes on two CPU cores.
-Question: how fast are loading, training and prediction, how close do they come to the machine's own speed, and how
-long do two baseline networks train? Times are medians of repeats. The baselines are timed on a sample and scaled to
-their whole training. A ratio compares two times of the same run. Every run replaces all rows of this device.
+Question: how fast are loading, training and prediction on the CPU, how close do they come to the machine's own speed,
+and how long do two baseline networks train? Times are medians of repeats. The baselines are timed on a sample and
+scaled to their whole training. A ratio compares two times of the same run. A whole run replaces all rows of this
+device at its end; an interrupted run changes nothing.
 """
 
 import os
-import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from benchmarks.baselines import CompactCNN, UsualCNN
-from benchmarks.machine import convolution_seconds, matrix_macs_per_second, median_seconds
-from benchmarks.study import Study, open_study, single, study_parser
-from detector.core.console import run_command
+from benchmarks.baselines import CompactCNN, usual_cnn
+from benchmarks.study import Study, median_seconds, open_study, single, study_parser, timed
+from detector.core.console import UserError, run_command
 from detector.core.device import device_name, fast_bfloat16, pick_device
 from detector.data.cifake import find_cifake, load_cifake
 from detector.data.dataset import SPLITS, Dataset
@@ -34,23 +35,8 @@ from detector.models.summary import layer_table
 from detector.training.loop import train
 from detector.training.recipes import FAST, Recipe
 
-USUAL_SIDE, USUAL_BATCH, USUAL_EPOCHS, USUAL_RATE = 224, 64, 20, 1e-3
-COMPACT_EPOCHS, COMPACT_SAMPLE = 25, Recipe(epochs=3, images=12_800)
-
-
-@dataclass(frozen=True)
-class Repeats:
-    """How often a time is measured."""
-
-    seeds: int = 5
-    convolution: int = 7
-    single: int = 50
-    inference: int = 3
-    usual_batches: int = 12
-    compact: Recipe = COMPACT_SAMPLE
-
-
-SMOKE = Repeats(1, 1, 1, 1, 1, Recipe(epochs=2, batch_size=16, images=64))
+USUAL_SIDE, USUAL_BATCH = 224, 64  # of the usual CNN
+MATRIX_SIDE = 2048
 
 
 def training_macs(model: nn.Module, images: int, *, side: int = 32) -> float:
@@ -58,9 +44,31 @@ def training_macs(model: nn.Module, images: int, *, side: int = 32) -> float:
     return 3.0 * int(layer_table(model, side=side)["MACs"].sum()) * images
 
 
-def training_dtype(model: nn.Module) -> torch.dtype:
-    """Return the type in which the CPU trains this model."""
-    return torch.bfloat16 if fast_bfloat16(model, torch.device("cpu")) else torch.float32
+def convolution_seconds(model: nn.Module, batch: int, dtype: torch.dtype, repeats: int, *, backward: bool) -> float:
+    """Return the time of the model's convolutions alone, each at its own shapes, for one batch of 32-pixel images."""
+    shapes: list[tuple[nn.Conv2d, torch.Size]] = []
+    layers = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    hooks = [layer.register_forward_pre_hook(lambda m, x: shapes.append((m, x[0].shape))) for layer in layers]
+    with torch.no_grad():
+        model(torch.zeros(batch, 3, 32, 32))
+    for hook in hooks:
+        hook.remove()
+    return sum(_one_convolution(layer, shape, dtype, repeats, backward) for layer, shape in shapes)
+
+
+def _one_convolution(layer: nn.Conv2d, shape: torch.Size, dtype: torch.dtype, repeats: int, backward: bool) -> float:
+    weight, pixels = (
+        tensor.to(dtype).contiguous(memory_format=torch.channels_last)
+        for tensor in (layer.weight.detach(), torch.randn(shape))
+    )
+    forward = partial(F.conv2d, pixels, weight, stride=layer.stride, padding=layer.padding)
+    if not backward:
+        return median_seconds(forward, repeats)
+    inputs = [weight.requires_grad_()]
+    if shape[1] > 3:  # training does not need the gradient of the image
+        inputs.append(pixels.requires_grad_())
+    gradient = torch.randn_like(forward())
+    return median_seconds(lambda: torch.autograd.grad(forward(), inputs, gradient), repeats)
 
 
 def stage_rows(model: str, stage: str, *measurements: tuple) -> pd.DataFrame:
@@ -80,11 +88,8 @@ def stage_rows(model: str, stage: str, *measurements: tuple) -> pd.DataFrame:
 def data_rows(data: Dataset, root: Path) -> pd.DataFrame:
     """Time checking and decoding of all CIFAKE files, then loading from the cache."""
     with tempfile.TemporaryDirectory() as folder:
-        cache = Path(folder, "cifake.safetensors")
-        started = time.perf_counter()
-        load_cifake(root, cache)
-        decoding = time.perf_counter() - started
-        cached = median_seconds(lambda: load_cifake(root, cache), 3)
+        load = partial(load_cifake, root, Path(folder, "cifake.safetensors"))
+        decoding, cached = timed(load)[1], median_seconds(load, 3)
     count = sum(len(getattr(data, name)) for name in SPLITS)
     return stage_rows(
         "",
@@ -94,68 +99,60 @@ def data_rows(data: Dataset, root: Path) -> pd.DataFrame:
     )
 
 
-def inference_rows(data: Dataset, network: nn.Module, repeats: Repeats) -> pd.DataFrame:
+def inference_rows(study: Study, data: Dataset) -> pd.DataFrame:
     """Time the prediction of one image and of the test set."""
-    model = network.to(memory_format=torch.channels_last).eval()
-    one = median_seconds(lambda: predict(model, data.test.pixels[:1]), repeats.single)
-    times, shares, n = [], [], repeats.inference
+    model = study.new_cnn().to(memory_format=torch.channels_last).eval()
+    images, n_one, n, runs = len(data.test), study.repeats(50), study.repeats(3), []
+    one = median_seconds(partial(predict, model, data.test.pixels[:1]), n_one)
     for _ in range(n):
-        started = time.perf_counter()
-        predict(model, data.test.pixels)
-        times.append(time.perf_counter() - started)
-        alone = convolution_seconds(model, BATCH, torch.float32, repeats.convolution, backward=False) / BATCH
-        shares.append(alone * len(data.test) / times[-1])
-    seconds, timed = statistics.median(times), "float32, at the same shapes, timed after each run"
+        seconds = timed(predict, model, data.test.pixels)[1]
+        alone = convolution_seconds(model, BATCH, torch.float32, study.repeats(7), backward=False) / BATCH
+        runs.append((seconds, alone * images / seconds))
+    seconds, share = pd.DataFrame(runs).median()
     return stage_rows(
         "cnn",
         "inference",
-        ("one image", 1000 * one, "ms", repeats.single, "median"),
-        ("inference rate", len(data.test) / seconds, "images/s", n, "median"),
-        ("share of its convolutions' speed", 100 * statistics.median(shares), "%", n, timed),
+        ("one image", 1000 * one, "ms", n_one, "median"),
+        ("inference rate", images / seconds, "images/s", n, "median"),
+        ("share of its convolutions' speed", 100 * share, "%", n, "float32, at the same shapes, timed after each run"),
         ("test set", seconds, "s", n, "median"),
     )
 
 
-def training_runs(study: Study, data: Dataset, repeats: Repeats) -> pd.DataFrame:
-    """Train by the fast recipe, once for each seed: seconds from untrained to trained weights, accuracy, speed.
+def training_rows(study: Study, data: Dataset) -> tuple[pd.DataFrame, float]:
+    """Train by the fast recipe, once for each seed; return rows and the median seconds of a training.
 
-    After each run, `convolutions` (seconds for one image) and `matrix` (MACs per second) measure what the machine
-    could do at that time.
+    After each training we measure what the machine can do at that time: the seconds of the convolutions for one image,
+    and the MACs per second of a product of two square matrices.
     """
-    recipe, rows = study.adapt(FAST), []
-    for seed in range(repeats.seeds):
-        torch.manual_seed(seed)
-        model = study.new_cnn()
-        started = time.perf_counter()
-        trained, history = train(model, data.train, data.validation, replace(recipe, seed=seed), name=f"seed {seed}")
-        seconds, last, dtype = time.perf_counter() - started, history.iloc[-1], training_dtype(model)
-        alone = convolution_seconds(trained, recipe.batch_size, dtype, repeats.convolution, backward=True)
-        matrix = matrix_macs_per_second(dtype, repeats.convolution)
-        alone /= recipe.batch_size
-        rows.append((seconds, last["validation_accuracy"], last["images_per_second"], alone, matrix))
-    return pd.DataFrame(rows, columns=["seconds", "accuracy", "images_per_second", "convolutions", "matrix"])
-
-
-def training_rows(network: nn.Module, runs: pd.DataFrame) -> pd.DataFrame:
-    """Summarise `training_runs` of this network."""
-    speed, accuracy, n = runs["images_per_second"], 100 * runs["accuracy"], len(runs)
-    precision = str(training_dtype(network)).removeprefix("torch.")
-    convolutions = 100 * (speed * runs["convolutions"]).median()
-    product = 100 * (training_macs(network, 1) * speed / runs["matrix"]).median()
-    timed, at_shapes = (f"{precision}, {shapes}timed after each run" for shapes in ("", "at the same shapes, "))
+    network, batch, n, repeats = study.new_cnn(), study.adapt(FAST).batch_size, study.repeats(5), study.repeats(7)
+    dtype = torch.bfloat16 if fast_bfloat16(network, torch.device("cpu")) else torch.float32
+    left, right = torch.randn(2, MATRIX_SIDE, MATRIX_SIDE).to(dtype)
+    runs = []
+    for seed in range(n):
+        (trained, history), seconds = timed(study.train_cnn, data, replace(FAST, seed=seed), f"seed {seed}")
+        convolutions = convolution_seconds(trained, batch, dtype, repeats, backward=True) / batch
+        matrix = MATRIX_SIDE**3 / median_seconds(partial(torch.matmul, left, right), repeats)
+        runs.append((seconds, *history[["validation_accuracy", "images_per_second"]].iloc[-1], convolutions, matrix))
+    seconds, accuracy, speed, convolutions, matrix = (column for _, column in pd.DataFrame(runs).items())
+    share = 100 * (speed * convolutions).median()
+    matrix_share = 100 * (training_macs(network, 1) * speed / matrix).median()
+    precision = str(dtype).removeprefix("torch.")
+    note, at_shapes = (f"{precision}, {shapes}timed after each run" for shapes in ("", "at the same shapes, "))
     whole = "median over seeds, with an evaluation after each epoch"
-    return stage_rows(
+    rows = stage_rows(
         "cnn",
         "training",
         ("training rate", speed.median(), "images/s", n, "median over seeds"),
-        ("share of its convolutions' speed", convolutions, "%", n, at_shapes),
-        ("share of a large matrix product's speed", product, "%", n, timed),
-        ("large matrix product", runs["matrix"].median() / 1e9, "GMAC/s", n, timed),
-        ("accuracy, mean", mean_interval(accuracy.to_numpy()), "%", n, "mean over seeds"),
-        ("accuracy, standard deviation", accuracy.std(), "points", n, "over seeds"),
-        ("accuracy, lowest", accuracy.min(), "%", n, "over seeds"),
-        ("whole training", runs["seconds"].median(), "s", n, whole),
+        ("share of its convolutions' speed", share, "%", n, at_shapes),
+        ("share of a large matrix product's speed", matrix_share, "%", n, note),
+        ("large matrix product", matrix.median() / 1e9, "GMAC/s", n, note),
+        ("accuracy, mean", mean_interval(100 * accuracy.to_numpy()), "%", n, "mean over seeds"),
+        ("accuracy, standard deviation", 100 * accuracy.std(), "points", n, "over seeds"),
+        ("accuracy, lowest", 100 * accuracy.min(), "%", n, "over seeds"),
+        ("whole training", seconds.median(), "s", n, whole),
     )
+    return rows, seconds.median()
 
 
 def usual_seconds(folder: Path, workers: int, batches: int) -> float:
@@ -166,63 +163,54 @@ def usual_seconds(folder: Path, workers: int, batches: int) -> float:
 
     torch.manual_seed(0)
     resize = transforms.Compose([transforms.Resize((USUAL_SIDE, USUAL_SIDE)), transforms.ToTensor()])
-    loader = DataLoader(ImageFolder(str(folder), resize), USUAL_BATCH, shuffle=True, num_workers=workers)
-    device = pick_device()
-    model, loss = UsualCNN().to(device), nn.BCEWithLogitsLoss()
-    optimizer = torch.optim.Adam(model.parameters(), lr=USUAL_RATE)
-    started, source = 0.0, iter(loader)
-    for step in range(-2, batches):  # two batches warm up
-        if step == 0:
-            started = time.perf_counter()
-        pixels, labels = next(source)
-        optimizer.zero_grad()
-        loss(model(pixels.to(device)), labels.float().to(device)).backward()
-        optimizer.step()
-    return (time.perf_counter() - started) / (batches * USUAL_BATCH)
+    source = iter(DataLoader(ImageFolder(str(folder), resize), USUAL_BATCH, shuffle=True, num_workers=workers))
+    model, loss = usual_cnn(), nn.BCEWithLogitsLoss()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+
+    def train_on(count: int) -> None:
+        for pixels, labels in islice(source, count):
+            optimizer.zero_grad()
+            loss(model(pixels), labels.float()).backward()
+            optimizer.step()
+
+    train_on(2)  # warm up
+    return timed(train_on, batches)[1] / (batches * USUAL_BATCH)
 
 
-def usual_rows(data: Dataset, root: Path, repeats: Repeats, seconds: float) -> pd.DataFrame:
-    """Compare the usual CNN with `seconds` of our training. It gets the faster of two numbers of worker processes."""
-    images, workers = len(data.train) * USUAL_EPOCHS, (0, os.cpu_count())
-    whole = images * min(usual_seconds(root / "train", number, repeats.usual_batches) for number in workers)
-    macs = training_macs(UsualCNN(), images, side=USUAL_SIDE)
-    return _baseline_rows("usual CNN", f"scaled to {USUAL_EPOCHS} epochs", whole, seconds, macs, data)
-
-
-def compact_rows(data: Dataset, repeats: Repeats, seconds: float) -> pd.DataFrame:
-    """Compare the compact CNN, in this project's training loop, with `seconds` of our training."""
-    _, history = train(CompactCNN(), data.train, data.validation[:500], repeats.compact, name="compact CNN")
-    images = len(data.train) * COMPACT_EPOCHS
-    whole, macs = images / history["images_per_second"].median(), training_macs(CompactCNN(), images)
-    note = f"scaled to {COMPACT_EPOCHS} epochs, in our training loop"
-    return _baseline_rows("compact CNN", note, whole, seconds, macs, data)
-
-
-def _baseline_rows(name: str, note: str, whole: float, seconds: float, macs: float, data: Dataset) -> pd.DataFrame:
-    ours = training_macs(CNN(), FAST.epochs * len(data.train))
+def baseline_rows(name: str, note: str, whole: float, macs: float, seconds: float, images: int) -> pd.DataFrame:
+    """Compare a baseline's whole training, in seconds and MACs, with `seconds` of ours on so many images."""
     return stage_rows(
         name,
         "training",
         ("whole training", whole, "s", 1, f"one sample, {note}"),
         ("time relative to cnn", whole / seconds, "x", 1, "ratio to cnn, same run"),
-        ("MACs relative to cnn", macs / ours, "x", 1, "ratio to cnn, counted"),
+        ("MACs relative to cnn", macs / training_macs(CNN(), FAST.epochs * images), "x", 1, "ratio to cnn, counted"),
     )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure all speeds, write each stage when it is done, and print the table."""
+    """Measure all speeds, write them together, and print the table. Raises UserError if there is an accelerator."""
     study = open_study("speed", study_parser("speed", __doc__).parse_args(arguments))
-    data, repeats = study.load_data(), SMOKE if study.smoke else Repeats()
-    study.clear(device_name())
-    if not study.smoke:  # the toy dataset has no files
-        study.add(data_rows(data, find_cifake()))
-    study.add(inference_rows(data, study.new_cnn(), repeats))
-    runs = training_runs(study, data, repeats)
-    study.add(training_rows(study.new_cnn(), runs))
-    seconds = runs["seconds"].median()
-    study.add(compact_rows(data, repeats, seconds))
+    if pick_device().type != "cpu" and not study.smoke:
+        raise UserError(
+            f"This study measures the CPU, but training would run on {device_name()}. Run `python -m "
+            "benchmarks.gpu_speed`, the study for that device, or hide an NVIDIA GPU by CUDA_VISIBLE_DEVICES=''."
+        )
+    data = study.load_data()
+    images = len(data.train)
+    rows = [] if study.smoke else [data_rows(data, find_cifake())]  # the toy dataset has no files
+    rows.append(inference_rows(study, data))
+    ours, seconds = training_rows(study, data)
+    compact, recipe = CompactCNN(), study.adapt(Recipe(epochs=3, images=12_800))
+    _, history = train(compact, data.train, data.validation[:500], recipe, name="compact CNN")
+    whole, macs = 25 * images / history["images_per_second"].median(), training_macs(compact, 25 * images)
+    note = "scaled to 25 epochs, in our training loop"
+    rows += [ours, baseline_rows("compact CNN", note, whole, macs, seconds, images)]
     if not study.smoke:
-        study.add(usual_rows(data, find_cifake(), repeats, seconds))
+        faster = min(usual_seconds(find_cifake() / "train", workers, 12) for workers in (0, os.cpu_count()))
+        macs = training_macs(usual_cnn(), 20 * images, side=USUAL_SIDE)
+        rows.append(baseline_rows("usual CNN", "scaled to 20 epochs", 20 * images * faster, macs, seconds, images))
+    study.add(pd.concat(rows), replaced_device=device_name())
     print(study.results()[["model", "slice", "metric", "value", "unit"]].to_string(index=False))
 
 

@@ -8,9 +8,9 @@ evaluation is not counted.
 
 import copy
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import ceil
 
 import numpy as np
@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from benchmarks.study import Study, open_study, single, study_parser
+from benchmarks.study import median_seconds, open_study, single, study_parser, timed
 from detector.core.console import run_command
 from detector.core.device import device_name, pick_device
 from detector.data.dataset import Dataset
@@ -32,35 +32,32 @@ from detector.models.transfer import Transfer
 from detector.training.loop import train
 from detector.training.recipes import FAST, FINE_TUNING, Recipe
 
-EXPERIMENT = "equal time"
-SECONDS = 30.0
 FINE = replace(FINE_TUNING, auxiliary_weight=FAST.auxiliary_weight, layer_decay=0.8)
 FINE_ON_GPU = replace(FINE, batch_size=256, learning_rate=2e-3)
 FROZEN_BLOCKS = 6  # of nine: two stages and the last convolution are trained
 REGULARISATION = 0.01  # scikit-learn's C with the lowest validation loss among 0.001 to 1, on 16,000 images
 SMOKE_VARIANTS = ("lite0-64-probe", "cnn-64-128-256-classes-first")
+Fitted = tuple[Detector, dict[str, float]]  # trained network; images seen, seconds, validation accuracy and loss
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A network, its recipe, and the way that it is trained within some seconds.
-
-    `fit` takes network, recipe, data and seconds. It returns the images seen, the seconds of training, accuracy and
-    loss on validation, under the names of the result's metrics.
-    """
+    """A network, its recipe, and a function of both, data and seconds that trains for so many seconds."""
 
     network: Callable[[], Detector]
     recipe: Recipe
-    fit: Callable[[Detector, Recipe, Dataset, float], dict[str, float]]
+    fit: Callable[[Detector, Recipe, Dataset, float], Fitted]
 
 
 def variants(fine: Recipe, *, pretrained: bool = True) -> dict[str, Variant]:
     """Return all variants by name; those that fine-tune use the recipe `fine`."""
 
     def lite(number: int, size: int, fit: Callable = fine_tune, *, batch_norm: bool = False, **changes) -> Variant:
-        arguments = {"backbone": f"efficientnet_lite{number}", "size": size, "train_batch_norm": batch_norm}
-        return Variant(lambda: Transfer(**arguments, pretrained=pretrained), replace(fine, **changes), fit)
+        arguments = {"size": size, "train_batch_norm": batch_norm, "pretrained": pretrained}
+        network = partial(Transfer, backbone=f"efficientnet_lite{number}", **arguments)
+        return Variant(network, replace(fine, **changes), fit)
 
+    wide = partial(CNN, widths=(64, 128, 256))
     return {
         "lite0-64-probe": lite(0, 64, probe),
         "lite0-64-last-blocks": lite(0, 64, frozen_blocks=FROZEN_BLOCKS),
@@ -69,40 +66,41 @@ def variants(fine: Recipe, *, pretrained: bool = True) -> dict[str, Variant]:
         **{f"lite0-{size}": lite(0, size) for size in (32, 64, 96, 128, 224)},
         **{f"lite2-{size}": lite(2, size) for size in (32, 64, 96, 128)},
         "cnn-32-64-128": Variant(CNN, FAST, fine_tune),
-        "cnn-64-128-256": Variant(wide_cnn, FAST, fine_tune),
-        "cnn-64-128-256-classes-first": Variant(wide_cnn, FAST, classes_first),
+        "cnn-64-128-256": Variant(wide, FAST, fine_tune),
+        "cnn-64-128-256-classes-first": Variant(wide, FAST, classes_first),
     }
 
 
-def wide_cnn() -> CNN:
-    """Return the wider CNN, without test-time augmentation."""
-    return CNN(widths=(64, 128, 256))
+def fine_tune(network: Detector, recipe: Recipe, data: Dataset, seconds: float) -> Fitted:
+    """Train all blocks that the recipe does not freeze, with one learning-rate cycle; keep the best weights."""
+    recipe = fill(recipe, round(images_per_second(network, recipe, data, seconds) * seconds), len(data.train))
+    trained, history = train(network, data.train, data.validation, recipe, name="transfer")
+    images = recipe.images // recipe.batch_size * recipe.batch_size  # of one epoch
+    best = history.loc[history["validation_accuracy"][::-1].idxmax()]  # the last of equal ones, as in `train`
+    return trained, {
+        "images": images * len(history),
+        "seconds": float((images / history["images_per_second"]).sum()),
+        "accuracy": best["validation_accuracy"],
+        "loss": best["validation_loss"],
+    }
 
 
-def fine_tune(network: Detector, recipe: Recipe, data: Dataset, seconds: float) -> dict[str, float]:
-    """Train all blocks that the recipe does not freeze, with one learning-rate cycle."""
-    return _train(network, recipe, data, seconds)[1]
-
-
-def probe(network: Detector, recipe: Recipe, data: Dataset, seconds: float) -> dict[str, float]:
+def probe(network: Detector, recipe: Recipe, data: Dataset, seconds: float) -> Fitted:
     """Fit a linear probe on the frozen backbone. Half of the time is for features; the regression is not limited."""
     on_device = network.to(pick_device(), memory_format=torch.channels_last)
-    speeds = [_features(on_device, data.train.pixels[: recipe.batch_size])[1] for _ in range(2)]  # the first warms up
-    count = max(recipe.batch_size, int(recipe.batch_size / speeds[-1] * seconds / 2))
+    features_of = partial(predict_features, on_device, normalise=False)
+    speed = recipe.batch_size / median_seconds(lambda: features_of(data.train.pixels[: recipe.batch_size]), 1)
+    count = max(recipe.batch_size, int(speed * seconds / 2))
     images = data.train[np.random.default_rng(recipe.seed).permutation(len(data.train))[:count]]
-    features, feature_seconds = _features(on_device, images.pixels)
-    started = time.perf_counter()
-    fitted = linear_probe(on_device, features, images.labels)
-    seconds = feature_seconds + time.perf_counter() - started
+    features, feature_seconds = timed(features_of, images.pixels)
+    fitted, fit_seconds = timed(linear_probe, on_device, features, images.labels)
     probabilities, labels = predict(fitted, data.validation.pixels).double(), data.validation.labels
-    correct, loss = (probabilities >= 0.5) == labels, F.binary_cross_entropy(probabilities, labels.double())
-    return {"images": len(images), "seconds": seconds, "accuracy": float(correct.double().mean()), "loss": float(loss)}
-
-
-def _features(model: Detector, pixels: torch.Tensor) -> tuple[torch.Tensor, float]:
-    """Return the unnormalised features of the pixels, (N, features), and the seconds that they took."""
-    started = time.perf_counter()
-    return predict_features(model, pixels, normalise=False), time.perf_counter() - started
+    return fitted, {
+        "images": len(images),
+        "seconds": feature_seconds + fit_seconds,
+        "accuracy": float(((probabilities >= 0.5) == labels).double().mean()),
+        "loss": float(F.binary_cross_entropy(probabilities, labels.double())),
+    }
 
 
 def linear_probe(model: Detector, features: torch.Tensor, labels: torch.Tensor) -> Detector:
@@ -111,11 +109,10 @@ def linear_probe(model: Detector, features: torch.Tensor, labels: torch.Tensor) 
     The regression standardises the features; its head includes this scaling.
     """
     from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     scale, regression = StandardScaler(), LogisticRegression(C=REGULARISATION, max_iter=1000)
-    make_pipeline(scale, regression).fit(features.numpy(), labels.numpy())
+    regression.fit(scale.fit_transform(features.numpy()), labels.numpy())
     weight = regression.coef_ / scale.scale_  # (1, F)
     bias = regression.intercept_ - weight @ scale.mean_
     fitted = copy.deepcopy(model)
@@ -125,7 +122,7 @@ def linear_probe(model: Detector, features: torch.Tensor, labels: torch.Tensor) 
     return fitted.eval()
 
 
-def classes_first(network: Detector, recipe: Recipe, data: Dataset, seconds: float) -> dict[str, float]:
+def classes_first(network: Detector, recipe: Recipe, data: Dataset, seconds: float) -> Fitted:
     """Train on CIFAR-10's ten classes for half of the time, then on REAL and FAKE with a fresh head.
 
     In the first half every label is REAL: the auxiliary target is then the object class alone, and the main target has
@@ -135,25 +132,10 @@ def classes_first(network: Detector, recipe: Recipe, data: Dataset, seconds: flo
         replace(images, labels=torch.zeros_like(images.labels)) for images in (data.train, data.validation)
     )
     unlabelled = replace(data, train=train_set, validation=validation)
-    trained, first = _train(network, recipe, unlabelled, seconds / 2)
+    trained, first = fine_tune(network, recipe, unlabelled, seconds / 2)
     trained.head.load_state_dict(network.head.state_dict())
-    _, second = _train(trained, recipe, data, seconds / 2)
-    return second | {key: first[key] + second[key] for key in ("images", "seconds")}
-
-
-def _train(network: Detector, recipe: Recipe, data: Dataset, seconds: float) -> tuple[Detector, dict[str, float]]:
-    """Train for so many seconds; return the best weights and their metrics."""
-    speed = images_per_second(network, recipe, data, seconds)
-    recipe = fill(recipe, round(speed * seconds), len(data.train))
-    trained, history = train(network, data.train, data.validation, recipe, name="transfer")
-    images = recipe.images // recipe.batch_size * recipe.batch_size  # of one epoch
-    best = history.iloc[::-1].sort_values("validation_accuracy", ascending=False, kind="stable").iloc[0]
-    return trained, {
-        "images": images * len(history),
-        "seconds": float((images / history["images_per_second"]).sum()),
-        "accuracy": best["validation_accuracy"],
-        "loss": best["validation_loss"],
-    }
+    trained, second = fine_tune(trained, recipe, data, seconds / 2)
+    return trained, second | {key: first[key] + second[key] for key in ("images", "seconds")}
 
 
 def images_per_second(network: Detector, recipe: Recipe, data: Dataset, seconds: float) -> float:
@@ -181,43 +163,32 @@ def measure(variant: Variant, data: Dataset, seconds: float) -> pd.DataFrame:
     """Train a variant and return its metric table."""
     torch.manual_seed(variant.recipe.seed)
     network, n = variant.network(), len(data.validation)
-    parameters, macs = sum(p.numel() for p in network.parameters()), int(layer_table(network)["MACs"].sum())
-    fitted = variant.fit(network, variant.recipe, data, seconds)
-    return metric_table(
-        {
-            "parameters": single(parameters),
-            "MACs": single(macs),
-            "images": single(fitted["images"]),
-            "seconds": single(fitted["seconds"]),
-            "images_per_second": single(fitted["images"] / fitted["seconds"]),
-            "accuracy": proportion(round(fitted["accuracy"] * n), n),
-            "loss": single(fitted["loss"]),
-        }
-    )
-
-
-def run(study: Study, names: Sequence[str], seconds: float) -> None:
-    """Measure the variants of these names that have no rows for this device and these seconds."""
-    data, fine = study.load_data(), FINE_ON_GPU if pick_device().type == "cuda" else FINE
-    for name, variant in variants(fine, pretrained=not study.smoke).items():
-        key = {"experiment": EXPERIMENT, "model": name, "slice": slice_of(budget=f"{seconds:g} s")}
-        key |= {"seed": variant.recipe.seed, "device": device_name()}
-        if name in names and not study.has(**key):
-            metrics = measure(replace(variant, recipe=study.adapt(variant.recipe)), data, seconds)
-            study.add(result_rows(metrics, set="validation", **key))
+    metrics = {"parameters": sum(p.numel() for p in network.parameters()), "MACs": layer_table(network)["MACs"].sum()}
+    metrics |= variant.fit(network, variant.recipe, data, seconds)[1]
+    metrics["images_per_second"] = metrics["images"] / metrics["seconds"]
+    accuracy = proportion(round(metrics["accuracy"] * n), n)
+    return metric_table({name: single(value) for name, value in metrics.items()} | {"accuracy": accuracy})
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure the named variants, or all, that have no rows yet; then print the table."""
+    """Measure the named variants, or all, that have no rows for this device and time; then print the table."""
     parser = study_parser("transfer", __doc__)
     names = list(variants(FINE))
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(names))
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="training time of each variant")
+    parser.add_argument("--seconds", type=float, default=30.0, help="training time of each variant")
     options = parser.parse_args(arguments)
     if unknown := set(options.names) - set(names):
         parser.error(f"no variant is named {', '.join(sorted(unknown))}: choose from {', '.join(names)}")
     study = open_study("transfer", options)
-    run(study, options.names or (SMOKE_VARIANTS if study.smoke else names), 0.1 if study.smoke else options.seconds)
+    data, seconds = study.load_data(), 0.1 if study.smoke else options.seconds
+    chosen = options.names or (SMOKE_VARIANTS if study.smoke else names)
+    fine = FINE_ON_GPU if pick_device().type == "cuda" else FINE
+    for name, variant in variants(fine, pretrained=not study.smoke).items():
+        key = {"experiment": "equal time", "model": name, "slice": slice_of(budget=f"{seconds:g} s")}
+        key |= {"seed": variant.recipe.seed, "device": device_name()}
+        if name in chosen and not study.has(**key):
+            metrics = measure(replace(variant, recipe=study.adapt(variant.recipe)), data, seconds)
+            study.add(result_rows(metrics, set="validation", **key))
     print(study.results().pivot(index=["model", "device", "slice"], columns="metric", values="value").to_string())
 
 

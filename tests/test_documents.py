@@ -38,7 +38,8 @@ def test_every_command_exists(command):
 
 def test_every_make_target_exists():
     targets = re.findall(r"^(\w+):", (files.ROOT / "Makefile").read_text(), re.M)
-    assert set(re.findall(r"make (\w+)", README + CONTRIBUTING)) <= set(targets)
+    named = set(re.findall(r"(?:^|`)make (\w+)", README + CONTRIBUTING, re.M))
+    assert {"report", "test"} <= named <= set(targets)
 
 
 def test_every_linked_file_exists():

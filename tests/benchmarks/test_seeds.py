@@ -41,7 +41,8 @@ def test_seeds_are_trained_once_scored_on_three_sets_and_logged(trained, capsys)
     assert "best seed of cnn on validation: " in capsys.readouterr().out
     log = files.ACCESS_LOG.read_text()
     assert log.count("| cnn |") == log.count("| test |") >= 1
-    seeds.main(["cnn", "3", "4", "--again"])
+    Study("seeds").path.unlink()
+    seeds.main(["cnn", "3", "4"])
     assert trained == [3, 4]  # the weights exist
     assert files.ACCESS_LOG.read_text() == log
 

@@ -5,7 +5,7 @@ import argparse
 import pandas as pd
 import pytest
 
-from benchmarks.study import Study, open_study, single
+from benchmarks.study import Study, median_seconds, open_study, single, timed
 from detector.core import files
 from detector.core.console import UserError
 from detector.data.dataset import Dataset
@@ -44,12 +44,6 @@ def test_a_row_without_seed_has_no_seed(study):
     assert not study.has(seed=0)
 
 
-def test_again_measures_rows_that_exist(study):
-    study.add(rows(0, 1.0))
-    assert not Study("example", again=True).has(seed=0)
-    assert len(Study("example", again=True).results()) == 1
-
-
 def test_rows_get_the_unit_of_their_metric(study):
     for metric in ("seconds", "loss", "MACs", "accuracy"):
         study.add(rows(0, 1.0, metric))
@@ -57,21 +51,22 @@ def test_rows_get_the_unit_of_their_metric(study):
     assert units.to_dict() == {"seconds": "s", "loss": "nats", "MACs": "", "accuracy": "proportion"}
 
 
-def test_rows_of_one_device_are_removed(study):
+def test_rows_of_one_device_are_replaced(study):
     study.add(rows(0, 1.0))
     study.add(rows(0, 2.0).assign(device="another"))
-    study.clear("another")
-    assert study.results()["value"].tolist() == [1]
+    study.add(rows(1, 3.0).assign(device="another"), replaced_device="another")
+    assert study.results()["value"].tolist() == [1, 3]
 
 
 def test_smoke_run_has_small_parts_and_starts_without_rows(study):
-    options = argparse.Namespace(smoke=True, again=False)
+    options = argparse.Namespace(smoke=True)
     smoke = open_study("example", options)
     smoke.add(rows(0, 1.0))
     assert smoke.path.parts[-3:] == ("build", "smoke", "example.csv")
     assert not study.path.exists()
     assert open_study("example", options).results().empty
     assert smoke.adapt(FAST).batch_size < FAST.batch_size == study.adapt(FAST).batch_size
+    assert (smoke.repeats(5), study.repeats(5)) == (1, 5)
     parameters = [sum(p.numel() for p in one.new_cnn().parameters()) for one in (smoke, study)]
     assert parameters[0] < parameters[1] / 10
 
@@ -87,3 +82,15 @@ def test_a_smoke_run_has_toy_data(toy, monkeypatch):
     assert isinstance(data, Dataset)
     assert data.name == "toy"
     assert len(data.train) == 256
+
+
+def test_a_timed_call_returns_its_result():
+    result, seconds = timed(sorted, [1, 3, 2], reverse=True)
+    assert result == [3, 2, 1]
+    assert seconds > 0
+
+
+def test_the_median_ignores_the_first_call():
+    calls = []
+    median_seconds(lambda: calls.append(1), 3)
+    assert len(calls) == 4

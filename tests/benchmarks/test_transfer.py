@@ -56,7 +56,7 @@ def test_every_variant_has_its_network_and_recipe(monkeypatch):
     assert set(transfer.SMOKE_VARIANTS) < set(variants)
 
 
-def test_rows_are_kept_and_measured_again_on_request(data, monkeypatch, tmp_path):
+def test_rows_are_kept_and_missing_ones_measured(data, monkeypatch, tmp_path):
     measured = []
 
     def note(variant, data, seconds):
@@ -68,15 +68,12 @@ def test_rows_are_kept_and_measured_again_on_request(data, monkeypatch, tmp_path
     monkeypatch.setattr(transfer, "measure", note)
     names = ["one", "two", "three"]
     monkeypatch.setattr(transfer, "variants", lambda *_, **__: {name: Variant(name, RECIPE, probe) for name in names})
-    study = Study("transfer")
-    transfer.run(study, ["two"], 5.0)
-    transfer.run(study, ["one"], 9.0)
-    transfer.run(study, names, 5.0)
+    transfer.main(["two", "--seconds", "5"])
+    transfer.main(["one", "--seconds", "9"])
+    transfer.main(["--seconds", "5"])
     assert measured == [("two", 5), ("one", 9), ("one", 5), ("three", 5)]
-    transfer.run(Study("transfer", again=True), ["two"], 5.0)
-    assert measured[4:] == [("two", 5)]
-    table = study.results()
-    assert sorted(table["value"]) == [2, 3, 4, 5]
+    table = Study("transfer").results()
+    assert sorted(table["value"]) == [1, 2, 3, 4]
     assert set(table["slice"]) == {"budget=5 s", "budget=9 s"}
 
 
@@ -102,8 +99,8 @@ def test_object_classes_are_trained_without_labels_and_then_with_a_fresh_head(da
         calls.append((start.head.weight.clone(), given, seconds))
         return small(), {"images": 10, "seconds": 1.5, "accuracy": len(calls) / 10, "loss": 0.5}
 
-    monkeypatch.setattr(transfer, "_train", note)
-    metrics = classes_first(network, RECIPE, data, 8.0)
+    monkeypatch.setattr(transfer, "fine_tune", note)
+    _, metrics = classes_first(network, RECIPE, data, 8.0)
     (_, first, half), (head, second, other_half) = calls
     assert half == other_half == 4.0
     assert not first.train.labels.any() and not first.validation.labels.any()
@@ -111,6 +108,17 @@ def test_object_classes_are_trained_without_labels_and_then_with_a_fresh_head(da
     assert second is data
     assert torch.equal(head, network.head.weight)
     assert metrics == {"images": 20, "seconds": 3.0, "accuracy": 0.2, "loss": 0.5}
+
+
+def test_the_last_of_equally_accurate_evaluations_counts(data, monkeypatch):
+    history = pd.DataFrame(
+        {"validation_accuracy": [0.9, 0.9, 0.8], "validation_loss": [1.0, 2.0, 3.0], "images_per_second": 64.0},
+        index=[1.0, 2.0, 3.0],
+    )
+    monkeypatch.setattr(transfer, "images_per_second", lambda *_: 640.0)
+    monkeypatch.setattr(transfer, "train", lambda network, *_, **__: (network, history))
+    _, metrics = fine_tune(small(), RECIPE, data, 1.0)
+    assert (metrics["accuracy"], metrics["loss"], metrics["images"]) == (0.9, 2.0, 3 * 640)
 
 
 def test_speed_is_measured_with_more_steps_until_they_take_long_enough(data, monkeypatch):
