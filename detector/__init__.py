@@ -7,6 +7,7 @@ A package imports only packages below it:
     evaluation  results of released models, robustness, explanation
     training    recipes, training loop, release of weights
     inference   predictions, decisions with abstention, calibration, many files
+    provenance  evidence beside the pixels: C2PA manifests, metadata
     models      networks, weight files
     eda         duplicates, statistics, shortcut features
     figures     data in, matplotlib figure out

@@ -12,7 +12,8 @@ import functions
 from detector.core import files
 from detector.evaluation.results import COLUMNS
 
-ORDER = ["core", "metrics", "data", "figures", "eda", "models", "inference", "training", "evaluation", "report", "demo"]
+ORDER = ["core", "metrics", "data", "figures", "eda", "models", "provenance", "inference"]
+ORDER += ["training", "evaluation", "report", "demo"]
 MODULES = sorted((files.ROOT / "detector").rglob("*.py"))
 SOURCES = [*MODULES, *sorted((files.ROOT / "benchmarks").glob("*.py")), files.ROOT / "functions.py"]
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES}

@@ -28,6 +28,7 @@ CIFAKE_CHECKSUMS = DATA_DIR / "cifake.checksums.npy"  # one for each published f
 CIFAKE_CACHE = DATA_DIR / "cifake.safetensors"  # the decoded pixels
 LEAKS = DATA_DIR / "leaks.csv"  # test images with a duplicate in train or test
 TRAIN_DUPLICATES = DATA_DIR / "train_duplicates.csv"  # pairs of duplicates within CIFAKE's train folder
+NATIVE = DATA_DIR / "native.csv"  # the manifest of data/sources: one row for each file
 UNSEEN_DIR = DATA_DIR / "unseen"  # sources for testing only
 SOURCES_DIR = DATA_DIR / "sources"  # further sources, for studies
 

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 
 from detector.core import files
 from detector.core.console import UserError, progress
+from detector.core.labels import SIDE
 from detector.data.jpeg import REMEDY, decode_files
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -49,8 +50,8 @@ def file_names(folder: str) -> list[str]:
 def find_cifake() -> Path:
     """Return the folder with CIFAKE's train/ and test/: `CIFAKE_DIR` if set, else Kaggle's download, kept by kagglehub.
 
-    Raises UserError if Kaggle refuses the download or the disk is full. Raises ConnectionError if Kaggle cannot be
-    reached and nothing was downloaded before.
+    Raises UserError if Kaggle refuses the download or the disk is full, and ConnectionError, with a remedy too, if
+    Kaggle cannot be reached and nothing was downloaded before.
     """
     if chosen := os.environ.get("CIFAKE_DIR"):
         return Path(chosen)
@@ -61,7 +62,10 @@ def find_cifake() -> Path:
     try:
         return Path(kagglehub.dataset_download(HANDLE))
     except (exceptions.ConnectionError, exceptions.Timeout) as error:
-        raise ConnectionError(f"Kaggle cannot be reached ({type(error).__name__})") from error
+        raise ConnectionError(
+            f"Kaggle cannot be reached ({type(error).__name__}), and CIFAKE was not downloaded before. Connect to the "
+            "internet, or set CIFAKE_DIR to the folder that holds train/ and test/."
+        ) from error
     except (exceptions.RequestException, UnauthenticatedError, BackendError, DataCorruptionError) as error:
         raise UserError(
             f"Kaggle did not provide {HANDLE} ({error}). Try again later, or download it in a browser, unpack it, "
@@ -143,31 +147,30 @@ def _require_space(folder: Path, size: int) -> None:
         )
 
 
-def _chunks(root: Path) -> Iterator[tuple]:
-    expected = np.load(files.CIFAKE_CHECKSUMS)
-    start = 0
-    for folder in FOLDERS:
-        names = file_names(folder)
-        for first in range(0, len(names), CHUNK):
-            chunk = names[first : first + CHUNK]
-            yield root, chunk, expected[start : start + len(chunk)]
-            start += len(chunk)
-
-
 def _decode_all(root: Path) -> dict[str, torch.Tensor]:
-    """Check and decode every file on all cores."""
+    names, expected = [name for folder in FOLDERS for name in file_names(folder)], np.load(files.CIFAKE_CHECKSUMS)
+    rows = [slice(first, first + CHUNK) for first in range(0, len(names), CHUNK)]
+    chunks = ((root, names[part], expected[part]) for part in rows)
+    pixels = read_parallel(decode_files, chunks, len(names), desc="checking and decoding CIFAKE")
+    return dict(zip(FOLDERS, pixels.split([len(file_names(folder)) for folder in FOLDERS]), strict=True))
+
+
+def read_parallel(read: Callable, chunks: Iterable[tuple], count: int, *, desc: str, **options) -> torch.Tensor:
+    """Return the images of `read(*chunk)` for each chunk, read on all cores: uint8 (count, 3, 32, 32).
+
+    Args:
+        read: Returns the uint8 pixels of some images, (n, 3, 32, 32).
+        options: joblib's own.
+    """
     from joblib import Parallel, delayed
 
-    counts = [len(file_names(folder)) for folder in FOLDERS]
-    pixels = np.empty((sum(counts), 3, 32, 32), np.uint8)
-    decoded = Parallel(n_jobs=-1, return_as="generator")(delayed(decode_files)(*chunk) for chunk in _chunks(root))
-    done = 0
-    with progress(total=len(pixels), desc="checking and decoding CIFAKE", unit=" files") as bar:
-        for chunk in decoded:
+    pixels, done = np.empty((count, 3, SIDE, SIDE), np.uint8), 0
+    with progress(total=count, desc=desc, unit=" files", delay=1) as bar:
+        for chunk in Parallel(n_jobs=-1, return_as="generator", **options)(delayed(read)(*chunk) for chunk in chunks):
             pixels[done : done + len(chunk)] = chunk
             done += len(chunk)
             bar.update(len(chunk))
-    return dict(zip(FOLDERS, torch.from_numpy(pixels).split(counts), strict=True))
+    return torch.from_numpy(pixels)
 
 
 def _crc(pixels: dict[str, torch.Tensor]) -> str:

@@ -3,7 +3,6 @@
 Each has five severities, fixed before any evaluation, as in Hendrycks and Dietterich 2019 (arXiv 1903.12261).
 """
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +11,8 @@ import numpy as np
 import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional as TF
+
+from detector.data.jpeg import encode_decode
 
 SEVERITIES = range(1, 6)
 BILINEAR, BICUBIC = TF.InterpolationMode.BILINEAR, TF.InterpolationMode.BICUBIC
@@ -40,13 +41,8 @@ def corrupt(pixels: torch.Tensor, name: str, severity: int) -> torch.Tensor:
 
 def encode(pixels: torch.Tensor, quality: float, codec: str) -> torch.Tensor:
     """Encode and decode images by Pillow's 'JPEG' (4:2:0) or 'WEBP' (lossy) codec, with a quality of 1 to 100."""
-    return torch.stack([_encode(image, round(quality), codec) for image in pixels])
-
-
-def _encode(image: torch.Tensor, quality: int, codec: str) -> torch.Tensor:
-    stream = io.BytesIO()
-    TF.to_pil_image(image).save(stream, codec, quality=quality)
-    return TF.pil_to_tensor(Image.open(stream).convert("RGB"))
+    images = [encode_decode(TF.to_pil_image(image), codec, quality=round(quality)) for image in pixels]
+    return torch.stack([TF.pil_to_tensor(image) for image in images])
 
 
 def blur(pixels: torch.Tensor, sigma: float) -> torch.Tensor:

@@ -113,7 +113,7 @@ def load_data() -> Dataset:
     try:
         train_folder, test = load_published()
     except ConnectionError as error:
-        return make_toy_dataset(f"{error}, CIFAKE was not downloaded before, and CIFAKE_DIR is not set.")
+        return make_toy_dataset(str(error))
     sets = split(train_folder, _read_list(files.TRAIN_DUPLICATES))
     return Dataset("CIFAKE", "CIFAKE version 3, every file as published.", CIFAR10_CLASSES, *sets, test)
 
@@ -122,7 +122,7 @@ def load_cifake_only() -> Dataset:
     """Load CIFAKE, and raise UserError instead of loading the toy dataset."""
     data = load_data()
     if data.name != "CIFAKE":
-        raise UserError(f"This command needs CIFAKE. {data.note} Connect to the internet, or set CIFAKE_DIR.")
+        raise UserError(f"This command needs CIFAKE. {data.note}")
     return data
 
 

@@ -7,7 +7,6 @@ Each proposed pair is then compared by normalised cross-correlation of its detai
 
 import functools
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,17 +16,8 @@ import torch.nn.functional as F
 
 from detector.core.console import progress
 
-
-@dataclass(frozen=True)
-class SearchRange:
-    """How many neighbours are compared with an image (and with its mirror image), and their least cosine."""
-
-    neighbours: int
-    cosine: float
-
-
-QUICK = SearchRange(4, 0.6)
-WIDE = SearchRange(12, 0.4)  # for the test folder, where recall matters most
+# How many neighbours are compared with an image (and with its mirror image), and their least cosine
+QUICK, WIDE = (4, 0.6), (12, 0.4)  # WIDE is for the test folder, where recall matters most
 ZOOM_CORRELATION = 0.5  # zooms are compared only for pairs that correlate at least this much without a zoom
 MAX_TRANSLATION = 4  # pixels, along each axis
 ZOOMS = (1, 2, 3)  # pixels cut off each side before the rest is enlarged
@@ -138,36 +128,25 @@ def _distances(queries: torch.Tensor, query: torch.Tensor, index: DuplicateIndex
 
 
 def _search(
-    index: DuplicateIndex, queries: torch.Tensor, own: torch.Tensor, flipped: bool, reach: SearchRange
+    index: DuplicateIndex, queries: torch.Tensor, own: torch.Tensor, flipped: bool, reach: tuple
 ) -> pd.DataFrame:
     """Return the duplicates of one chunk of queries, or of their mirror images."""
     queries = queries.flip(3) if flipped else queries
     cosines = describe(queries, index.pca) @ index.descriptors.T
     indexed = (own >= 0).nonzero()[:, 0]
     cosines[indexed, own[indexed]] = -1
-    cosine, rows = cosines.topk(min(reach.neighbours, len(index.pixels)), dim=1)
-    query, place = (cosine > reach.cosine).nonzero(as_tuple=True)
+    neighbours, least_cosine = reach
+    cosine, rows = cosines.topk(min(neighbours, len(index.pixels)), dim=1)
+    query, place = (cosine > least_cosine).nonzero(as_tuple=True)
     rows = rows[query, place]
     distance = _distances(queries, query, index, rows)
     found = pd.DataFrame({"query": query, "row": rows, "flipped": flipped, "distance": distance})
     return found[found["distance"] <= MAX_DISTANCE]
 
 
-def _search_chunks(
-    index: DuplicateIndex, queries: torch.Tensor, own: torch.Tensor, reach: SearchRange
-) -> Iterator[pd.DataFrame]:
-    chunks = range(0, len(queries), CHUNK)
-    with progress(chunks, desc="searching for duplicates", unit=" chunks", delay=2) as bar:
-        for start in bar:
-            rows = slice(start, start + CHUNK)
-            for flipped in (False, True):
-                found = _search(index, queries[rows], own[rows], flipped, reach)
-                yield found.assign(query=found["query"] + start)
-
-
 @torch.inference_mode()
 def search(
-    index: DuplicateIndex, queries: torch.Tensor, own: torch.Tensor | None = None, *, reach: SearchRange = QUICK
+    index: DuplicateIndex, queries: torch.Tensor, own: torch.Tensor | None = None, *, reach: tuple = QUICK
 ) -> pd.DataFrame:
     """Return the duplicates of each query in an index.
 
@@ -177,13 +156,18 @@ def search(
         index: The images that are searched.
         queries: uint8 (Q, 3, 32, 32).
         own: int64 (Q,), the row of each query in the index, which is skipped; -1 or None where it is not indexed.
-        reach: The neighbours that are compared.
+        reach: QUICK or WIDE, the neighbours that are compared.
 
     Returns a row for each pair: query and row (int64), flipped (bool), distance (0 to MAX_DISTANCE).
     """
     own = torch.full((len(queries),), -1) if own is None else own
-    found = pd.concat(_search_chunks(index, queries, own, reach), ignore_index=True)
-    found = found.sort_values(["query", "row", "distance", "flipped"])
+    tables = []
+    for start in progress(range(0, len(queries), CHUNK), desc="searching for duplicates", unit=" chunks", delay=2):
+        rows = slice(start, start + CHUNK)
+        for flipped in (False, True):
+            found = _search(index, queries[rows], own[rows], flipped, reach)
+            tables.append(found.assign(query=found["query"] + start))
+    found = pd.concat(tables, ignore_index=True).sort_values(["query", "row", "distance", "flipped"])
     return found.drop_duplicates(["query", "row"], ignore_index=True)
 
 

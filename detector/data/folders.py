@@ -9,10 +9,12 @@ import numpy as np
 import torch
 
 from detector.core import files
-from detector.core.console import UserError, progress
-from detector.core.labels import CLASSES, SIDE, UNKNOWN
+from detector.core.console import UserError
+from detector.core.labels import CLASSES, UNKNOWN
+from detector.data.cifake import read_parallel
 from detector.data.dataset import Images
-from detector.data.images import open_image, to_cifake_format
+from detector.data.decode import open_image
+from detector.data.images import to_cifake_format
 
 LITTER = ("thumbs.db", "desktop.ini", "__macosx")  # files of operating systems that do not start with a dot
 CHUNK = 20  # files that a worker reads between two updates of the progress bar
@@ -82,20 +84,9 @@ def is_litter(path: Path) -> bool:
 
 
 def _read_all(paths: list[Path]) -> torch.Tensor:
-    """Read files on all cores: uint8 (len(paths), 3, 32, 32)."""
-    from joblib import Parallel, delayed
-
-    pixels = torch.empty(len(paths), 3, SIDE, SIDE, dtype=torch.uint8)
-    chunks = [paths[first : first + CHUNK] for first in range(0, len(paths), CHUNK)]
+    chunks = [(paths[first : first + CHUNK],) for first in range(0, len(paths), CHUNK)]
     # Threads, because Pillow releases the interpreter's lock, and a process would first import PyTorch
-    read = Parallel(n_jobs=-1, prefer="threads", return_as="generator")(delayed(_read)(chunk) for chunk in chunks)
-    done = 0
-    with progress(total=len(paths), desc="reading images", unit=" files", delay=1) as bar:
-        for chunk in read:
-            pixels[done : done + len(chunk)] = chunk
-            done += len(chunk)
-            bar.update(len(chunk))
-    return pixels
+    return read_parallel(_read, chunks, len(paths), desc="reading images", prefer="threads")
 
 
 def _read(paths: list[Path]) -> torch.Tensor:

@@ -16,10 +16,13 @@ REMEDY = (
 )
 
 
-def jpeg_round_trip(image: Image.Image) -> Image.Image:
-    """Encode and decode an RGB image with CIFAKE's JPEG settings, so that the codec is no shortcut feature."""
+def encode_decode(image: Image.Image, codec: str = "JPEG", **settings) -> Image.Image:
+    """Encode and decode an RGB image by one of Pillow's codecs.
+
+    Without settings it has CIFAKE's JPEG settings, so that the codec is no shortcut feature.
+    """
     stream = io.BytesIO()
-    image.save(stream, "JPEG", **JPEG_SETTINGS)
+    image.save(stream, codec, **(settings or JPEG_SETTINGS))
     return Image.open(stream).convert("RGB")
 
 

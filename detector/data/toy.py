@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from detector.data.jpeg import jpeg_round_trip
+from detector.data.jpeg import encode_decode
 
 OBJECT_CLASSES = ("temple", "flower")
 SIDES = (32, 48, 64, 96)  # sides of a crop in the photo, in pixels, before it is resized to 32x32
@@ -45,7 +45,7 @@ def _make_set(
     crops = np.stack([_crop(photos[index], columns, rng) for index in object_class])
     pixels = torch.from_numpy(crops).permute(0, 3, 1, 2)  # (N, 32, 32, 3) -> (N, 3, 32, 32)
     pixels = torch.where(labels.bool()[:, None, None, None], decode(pixels), pixels)
-    encoded = [jpeg_round_trip(Image.fromarray(image)) for image in pixels.permute(0, 2, 3, 1).numpy()]
+    encoded = [encode_decode(Image.fromarray(image)) for image in pixels.permute(0, 2, 3, 1).numpy()]
     pixels = torch.from_numpy(np.stack([np.asarray(image) for image in encoded])).permute(0, 3, 1, 2)
     return {"pixels": pixels.contiguous(), "labels": labels, "object_class": object_class}
 

@@ -16,7 +16,7 @@ from gradio_client.utils import is_file_obj_with_meta, is_http_url_like, travers
 from PIL import Image
 
 from detector.core.console import UserError, is_interactive, notebook_kernel
-from detector.data.images import MAX_BYTES, open_image
+from detector.data.decode import MAX_BYTES, open_image
 from detector.demo.panels import evidence_panels, to_pil
 from detector.demo.texts import ABOUT, CSS, TITLE, limits, prediction_html, results_by_source, status_html
 from detector.inference.decision import predict_image
@@ -66,17 +66,10 @@ def launch_demo(models: Mapping[str, Detector], examples: Sequence[Image.Image] 
         os.environ["GRADIO_TEMP_DIR"] = folder = tempfile.mkdtemp(prefix="detector-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
     app, in_notebook = build_demo(models, examples), notebook_kernel() is not None
-    settings = {
-        "quiet": True,
-        "run_history": False,
-        "prevent_thread_lock": True,
-        "max_file_size": 2 * MAX_BYTES,
-        "theme": gr.themes.Soft(),
-        "css": CSS,
-        "share": False,
-    }
     if not in_notebook or is_interactive():
-        app.launch(inline=in_notebook, **settings | options)
+        serving = {"inline": in_notebook, "share": False, "prevent_thread_lock": True, "max_file_size": 2 * MAX_BYTES}
+        showing = {"quiet": True, "run_history": False, "theme": gr.themes.Soft(), "css": CSS}
+        app.launch(**serving | showing | options)
     return app
 
 

@@ -1,9 +1,9 @@
 """Evidence panels below a prediction, each an image with a caption."""
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from torchvision.transforms.v2 import functional as TF
 
 from detector.core.labels import CLASSES
 from detector.data.images import CROP_GRID_SIDE, centre_crop
@@ -13,6 +13,7 @@ from detector.inference.decision import Prediction
 from detector.models.base import Detector
 
 Panel = tuple[Image.Image | None, str]
+to_pil = TF.to_pil_image  # of uint8 (3, H, W)
 PLACES = ["upper left", "top", "upper right", "left", "centre", "right", "lower left", "bottom", "lower right"]
 DETAIL = [  # names of frequency bands, by their smallest upper edge in cycles per pixel
     (3 / 8, "finest detail (single pixels)"),
@@ -63,20 +64,10 @@ def _detail_panel(model: Detector, prediction: Prediction, scored: str) -> Panel
 
 def crop_panel(probabilities: torch.Tensor, image: Image.Image) -> Panel:
     """Return P(FAKE) of an image's nine crops, float32 (9,), shown on the image."""
-    square = _pixels(centre_crop(image, CROP_GRID_SIDE))
+    square = TF.pil_to_tensor(centre_crop(image, CROP_GRID_SIDE))
     return (
         figures.figure_image(figures.crop_probabilities(square, probabilities)),
         "**P(FAKE) of each crop.** The model scores red crops as FAKE, blue crops as REAL. P(FAKE) is highest at the "
         f"{PLACES[probabilities.argmax()]} ({probabilities.max():.0%}), and lowest at the "
         f"{PLACES[probabilities.argmin()]} ({probabilities.min():.0%}).",
     )
-
-
-def to_pil(pixels: torch.Tensor) -> Image.Image:
-    """Return pixels, uint8 (3, H, W), as a PIL image."""
-    return Image.fromarray(pixels.permute(1, 2, 0).numpy())
-
-
-def _pixels(image: Image.Image) -> torch.Tensor:
-    """Return an RGB image as pixels, uint8 (3, H, W)."""
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)

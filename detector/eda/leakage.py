@@ -4,7 +4,6 @@
 itself is in `detector.data.duplicates`.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -17,8 +16,8 @@ from detector.core import files
 from detector.core.labels import CLASSES, FAKE, REAL
 from detector.data.dataset import Images, concatenate, load_published
 from detector.data.duplicates import MAX_DISTANCE, QUICK, WIDE, DuplicateIndex, build_index, linked_groups, search
-from detector.data.jpeg import jpeg_round_trip
-from detector.metrics import proportion
+from detector.data.jpeg import encode_decode
+from detector.metrics.intervals import proportion
 
 Indexes = Mapping[int, tuple[np.ndarray, DuplicateIndex]]  # label -> rows, int64 (n,), and the index of their images
 
@@ -116,7 +115,7 @@ def compare_leaks(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def cross_class_duplicates(images: Images, indexes: Indexes) -> int:
-    """Return how many REAL test images have a duplicate of any kind among all FAKE images."""
+    """Return how many REAL test images have a duplicate of any kind among all FAKE images, by the QUICK search."""
     real = (images.labels == REAL).numpy() & (images.source == "test")
     return search(indexes[FAKE][1], images.pixels[real])["query"].nunique()
 
@@ -183,12 +182,6 @@ def write_duplicate_lists(*, split: bool = False) -> pd.DataFrame:
     return count_duplicates(pairs)
 
 
-def _recompress(image: Image.Image) -> Image.Image:
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=50)
-    return Image.open(stream).convert("RGB")
-
-
 def _translate(image: Image.Image, by: int) -> Image.Image:
     padded = np.pad(np.asarray(image), ((by, by), (by, by), (0, 0)), mode="reflect")
     return Image.fromarray(padded[: image.height, 2 * by :])
@@ -205,7 +198,7 @@ def _add_noise(image: Image.Image) -> Image.Image:
 
 
 CHANGES = {
-    "JPEG, quality 50": _recompress,
+    "JPEG, quality 50": partial(encode_decode, quality=50),
     "flipped": ImageOps.mirror,
     "translated by 1 pixel": partial(_translate, by=1),
     "translated by 2 pixels": partial(_translate, by=2),
@@ -232,7 +225,7 @@ def synthetic_recall(indexes: Indexes, count: int = 200, seed: int = 0) -> pd.Da
     for label, (own, index) in indexes.items():
         chosen = rng.choice(len(own), min(count, len(own)), replace=False)
         images = [Image.fromarray(index.pixels[row].permute(1, 2, 0).numpy()) for row in chosen]
-        queries = [np.asarray(jpeg_round_trip(change(image))) for change in CHANGES.values() for image in images]
+        queries = [np.asarray(encode_decode(change(image))) for change in CHANGES.values() for image in images]
         found = search(index, torch.from_numpy(np.stack(queries)).permute(0, 3, 1, 2).contiguous())
         change, image = np.divmod(found["query"], len(chosen))
         found_again = change[found["row"].to_numpy() == chosen[image]]

@@ -22,7 +22,7 @@ from detector.core.labels import CLASSES
 from detector.data.cifake import find_cifake
 from detector.data.dataset import Dataset, Images, leak_free_rows
 from detector.eda.statistics import brightness, radial_spectra
-from detector.metrics import proportion
+from detector.metrics.intervals import proportion
 
 CHUNK = 500  # images measured at a time, in about 100 MB
 FLAT = 1e-3  # levels: a residual with a smaller standard deviation counts as constant

@@ -12,8 +12,8 @@ from PIL import Image
 from detector.core import files
 from detector.core.labels import CLASSES, FAKE, REAL, SIDE
 from detector.data.dataset import Images
+from detector.data.decode import FORMATS
 from detector.data.duplicates import exact_groups
-from detector.data.images import FORMATS
 
 CHUNK = 5000  # images transformed at a time
 FREQUENCIES = np.arange(1, SIDE // 2 + 1) / SIDE  # cycles per pixel, of the columns of `radial_spectra`

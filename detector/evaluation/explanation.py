@@ -143,13 +143,11 @@ def faithfulness(model: nn.Module, pixels: torch.Tensor, maps: torch.Tensor) -> 
 
 
 def map_similarity(first: torch.Tensor, second: torch.Tensor) -> np.ndarray:
-    """Return Spearman's rank correlation of two maps (N, 32, 32) each, image by image: (N,)."""
+    """Return Spearman's rank correlation of two maps (N, 32, 32) each, image by image: (N,); 0 if one is constant."""
     from scipy import stats
 
-    ranks = [stats.rankdata(maps.flatten(1).numpy(), axis=1) for maps in (first, second)]
-    centred = [rank - rank.mean(1, keepdims=True) for rank in ranks]
-    norms = [np.linalg.norm(rank, axis=1) for rank in centred]
-    return (centred[0] * centred[1]).sum(1) / np.maximum(norms[0] * norms[1], 1e-12)
+    ranks = [torch.from_numpy(stats.rankdata(maps.flatten(1).numpy(), axis=1)) for maps in (first, second)]
+    return F.cosine_similarity(*(rank - rank.mean(1, keepdim=True) for rank in ranks)).numpy()
 
 
 def remove_band(pixels: torch.Tensor, low: float, high: float) -> torch.Tensor:

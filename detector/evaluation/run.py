@@ -25,9 +25,9 @@ from detector.inference.predict import predict
 from detector.metrics.classification import evaluate
 from detector.metrics.summary import evaluate_decisions, evaluate_source_decisions
 from detector.models.base import Detector
+from detector.models.weights import RELEASED
 
-EXPERIMENT = "evaluation"
-TENTH_SLICE = "every=10"
+ORDER = {name: place for place, name in enumerate(RELEASED)}
 
 
 def evaluate_released(
@@ -44,59 +44,54 @@ def evaluate_released(
     official, folder = folder is None, folder or files.MODELS_DIR
     corrupted = corrupt_all(data.test.pixels[TENTH])
     for name, model in models.items():
-        decisions = decide(model, data.test.pixels)
-        rows = [*_cifake_rows(name, model, data, decisions), *_robustness_rows(name, model, data.test, corrupted)]
-        rows += _unseen_rows(name, model, unseen, decisions[(data.test.labels == REAL).numpy()])
-        results, weights = pd.concat(rows, ignore_index=True), folder / f"{name}.safetensors"
+        decisions, weights = decide(model, data.test.pixels), folder / f"{name}.safetensors"
+        tables = _tables(model, data, unseen, corrupted, decisions)
+        rows = [
+            result_rows(table, experiment="evaluation", model=name, set=set_, slice=slice_)
+            for (set_, slice_), table in tables.items()
+        ]
         keep_unseen = official and not len(unseen) and was_scored(weights, "unseen")
-        _replace_model(name, results, folder / files.RESULTS.name, keep_unseen=keep_unseen)
+        _replace_model(name, pd.concat(rows), folder / files.RESULTS.name, keep_unseen=keep_unseen)
         _write_predictions(name, data.test, decisions["probability"].to_numpy(), folder / files.PREDICTIONS.name)
-        if official:
-            headline = results.query("metric == 'accuracy' and slice == '' and set in ('test', 'unseen')")
-            for row in headline.itertuples():
-                record_access(weights, row.set, row.value)
+        for set_ in ("test", "unseen"):
+            if official and (set_, "") in tables:
+                record_access(weights, set_, tables[set_, ""].loc["accuracy", "value"])
 
 
-def _cifake_rows(name: str, model: Detector, data: Dataset, decisions: pd.DataFrame) -> list[pd.DataFrame]:
-    leak_free, labels = leak_free_rows(data.test.files), data.test.labels
-    sets = {
-        "validation": (decide(model, data.validation.pixels), data.validation.labels),
-        "test": (decisions, labels),
-        "leak_free": (decisions[leak_free], labels[leak_free]),
+def _tables(
+    model: Detector, data: Dataset, unseen: Images, corrupted: Mapping[str, torch.Tensor], decisions: pd.DataFrame
+) -> dict[tuple[str, str], pd.DataFrame]:
+    """Return a metric table for each set and slice. `decisions` are those on the test images.
+
+    FAKE unseen sources are scored against the decisions on CIFAKE's test photos.
+    """
+    test, leak_free = data.test, leak_free_rows(data.test.files)
+    tables = {
+        ("validation", ""): evaluate_decisions(decide(model, data.validation.pixels), data.validation.labels),
+        ("test", ""): evaluate_decisions(decisions, test.labels),
+        ("leak_free", ""): evaluate_decisions(decisions[leak_free], test.labels[leak_free]),
     }
-    return [
-        result_rows(evaluate_decisions(*scored), experiment=EXPERIMENT, model=name, set=set_)
-        for set_, scored in sets.items()
-    ]
-
-
-def _robustness_rows(name: str, model: Detector, test: Images, corrupted: Mapping) -> list[pd.DataFrame]:
-    tables = robustness_rows(model, test, corrupted)
-    return [
-        result_rows(table, experiment=EXPERIMENT, model=name, set="test", slice=slice_)
-        for slice_, table in tables.items()
-    ]
-
-
-def _unseen_rows(name: str, model: Detector, unseen: Images, photos: pd.DataFrame) -> list[pd.DataFrame]:
-    """Score each source, FAKE ones against decisions on CIFAKE's test photos, and all of them together."""
+    tables |= {("test", slice_): table for slice_, table in robustness_rows(model, test, corrupted).items()}
     if not len(unseen):
-        return []
-    decisions, key = decide(model, unseen.pixels), {"experiment": EXPERIMENT, "model": name, "set": "unseen"}
-    probabilities = torch.tensor(decisions["probability"].to_numpy(np.float32))
-    rows = [result_rows(evaluate(probabilities, unseen.labels), **key)]
+        return tables
+    photos, others = decisions[(test.labels == REAL).numpy()], decide(model, unseen.pixels)
+    tables["unseen", ""] = evaluate(torch.tensor(others["probability"].to_numpy(np.float32)), unseen.labels)
     for label, source in unseen.by_source():
-        own = ((unseen.labels == label).numpy()) & (unseen.source == source)
-        table = evaluate_source_decisions(decisions[own], label, photos)
-        rows.append(result_rows(table, slice=slice_of(source=f"{CLASSES[label]}/{source}"), **key))
-    return rows
+        own = (unseen.labels == label).numpy() & (unseen.source == source)
+        slice_ = slice_of(source=f"{CLASSES[label]}/{source}")
+        tables["unseen", slice_] = evaluate_source_decisions(others[own], label, photos)
+    return tables
 
 
 def _replace_model(name: str, rows: pd.DataFrame, path: Path, *, keep_unseen: bool) -> None:
-    """Write a model's rows in place of its old ones, of which those on unseen sources may stay."""
+    """Write a model's rows in place of its old ones, of which those on unseen sources may stay.
+
+    Models are in the order of RELEASED, because the tables of the report follow the order of the rows.
+    """
     old = read_results(path) if path.exists() else rows[:0]
     kept = (old["model"] != name) | ((old["set"] == "unseen") & keep_unseen)
-    write_results(pd.concat([old[kept], rows]) if kept.any() else rows, path)
+    table = pd.concat([rows, old[kept]]) if kept.any() else rows
+    write_results(table.sort_values("model", key=lambda names: names.map(ORDER), kind="stable"), path)
 
 
 def read_predictions(path: Path | None = None) -> pd.DataFrame:
@@ -124,13 +119,10 @@ def check_predictions(models: Mapping[str, nn.Module], test: Images) -> pd.DataF
         A row a model; columns stored, reproduced (accuracy), agree (equal to within one image), largest difference
         (of P(FAKE), over the images), n.
     """
-    images, stored = test[TENTH], read_predictions()
+    images = test[TENTH]
     probabilities = {name: predict(model, images.pixels) for name, model in models.items()}
-    differences = [
-        np.abs(stored.loc[images.files, name].to_numpy() - own.double().numpy()).max()
-        for name, own in probabilities.items()
-    ]
-    table = _compare(probabilities, images, TENTH_SLICE)
+    table, stored = _compare(probabilities, images, slice_of(every=TENTH.step)), read_predictions().loc[images.files]
+    differences = [np.abs(stored[name].to_numpy() - own.double().numpy()).max() for name, own in probabilities.items()]
     table.insert(3, "largest difference", differences)
     return table
 
@@ -140,7 +132,7 @@ def check_robustness(models: Mapping[str, nn.Module], test: Images, corruption: 
     images = test[TENTH]
     corrupted = corrupt(images.pixels, corruption, severity)
     probabilities = {name: predict(model, corrupted) for name, model in models.items()}
-    return _compare(probabilities, images, slice_of(every=10, corruption=corruption, severity=severity))
+    return _compare(probabilities, images, slice_of(every=TENTH.step, corruption=corruption, severity=severity))
 
 
 def _compare(probabilities: Mapping[str, torch.Tensor], images: Images, slice_: str) -> pd.DataFrame:

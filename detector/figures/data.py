@@ -1,7 +1,4 @@
-"""Figures of the data: images, duplicates, shortcut features and class differences.
-
-`dataset` names the images that the data describe; it stands in the title.
-"""
+"""Figures of the data: images, duplicates, shortcut features and class differences."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -10,41 +7,37 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torchvision.utils import make_grid
 
 from detector.core.labels import CLASSES
-from detector.figures.style import (
-    COLORS,
-    MODEL_COLORS,
-    class_dots,
-    interval_dots,
-    new_figure,
-    show_image,
-    symmetric,
-)
+from detector.figures.style import COLORS, MODEL_COLORS, class_dots, interval_dots, new_figure, show_image, symmetric
 
 PADDING = 2  # white pixels around each image of a grid
 
 
-def _tile(axes: Axes, images: torch.Tensor, name: str, columns: int, titles: Sequence[str] = ()) -> None:
-    """Show images (N, 3, H, W) in rows of `columns`: `name` to the left, `titles` above the columns.
+def _tiles(
+    rows: Mapping[str, torch.Tensor], columns: int, *, title: str, size: tuple[float, float], names: Sequence[str] = ()
+) -> Figure:
+    """Show a block of images (N, 3, H, W) for each key, in rows of `columns`; `names` stand above the columns.
 
-    uint8 or float in [0, 1]. The name takes its colour from the class that it begins with: 'REAL, exact', 'FAKE/glide'.
+    uint8 or float in [0, 1]. A key takes its colour from the class that it begins with: 'REAL, exact', 'FAKE/glide'.
     """
-    pixels = images / 255 if images.dtype == torch.uint8 else images
-    missing = -len(pixels) % columns
-    pixels = torch.cat([pixels, torch.ones(missing, *pixels.shape[1:])])  # white
-    grid = make_grid(pixels, nrow=columns, padding=PADDING, pad_value=1)  # (3, rows * (H + 2) + 2, ...)
-    axes.imshow(grid.permute(1, 2, 0).numpy(), interpolation="nearest")
-    width = images.shape[-1]
-    axes.set_xticks(PADDING + width / 2 + (PADDING + width) * np.arange(len(titles)), titles)
-    axes.tick_params(length=0, labelsize=9, top=True, labeltop=True, bottom=False, labelbottom=False)
-    axes.set_yticks([])
-    color = COLORS.get(re.split("[/,]", name)[0], "black")
-    axes.set_ylabel(name, color=color, rotation=0, ha="right", va="center")
-    axes.spines[:].set_visible(False)
+    figure, axes = new_figure(title, len(rows), 1, size)
+    for cell, (name, images) in zip(axes[:, 0], rows.items(), strict=True):
+        pixels = images / 255 if images.dtype == torch.uint8 else images
+        missing = -len(pixels) % columns
+        pixels = torch.cat([pixels, torch.ones(missing, *pixels.shape[1:])])  # white
+        grid = make_grid(pixels, nrow=columns, padding=PADDING, pad_value=1)  # (3, rows * (H + 2) + 2, ...)
+        cell.imshow(grid.permute(1, 2, 0).numpy(), interpolation="nearest")
+        width, above = images.shape[-1], names if cell is axes[0, 0] else []
+        cell.set_xticks(PADDING + width / 2 + (PADDING + width) * np.arange(len(above)), above)
+        cell.tick_params(length=0, labelsize=9, top=True, labeltop=True, bottom=False, labelbottom=False)
+        cell.set_yticks([])
+        color = COLORS.get(re.split("[/,]", name)[0], "black")
+        cell.set_ylabel(name, color=color, rotation=0, ha="right", va="center")
+        cell.spines[:].set_visible(False)
+    return figure
 
 
 def class_grids(pixels: Mapping[str, torch.Tensor], names: Sequence[str], *, title: str) -> Figure:
@@ -53,10 +46,8 @@ def class_grids(pixels: Mapping[str, torch.Tensor], names: Sequence[str], *, tit
     `pixels` maps a class to uint8 (rows, object classes, 3, 32, 32); `names` are those of the object classes.
     """
     rows, columns = next(iter(pixels.values())).shape[:2]
-    figure, axes = new_figure(title, len(pixels), 1, (10.5, 0.98 * rows * len(pixels) + 0.6))
-    for cell, (name, images) in zip(axes[:, 0], pixels.items(), strict=True):
-        _tile(cell, images.flatten(0, 1), name, columns, names if cell is axes[0, 0] else [])
-    return figure
+    blocks = {name: images.flatten(0, 1) for name, images in pixels.items()}
+    return _tiles(blocks, columns, title=title, size=(10.5, 0.98 * rows * len(pixels) + 0.6), names=names)
 
 
 def image_grid(pixels: Mapping[str, torch.Tensor], *, title: str, names: Sequence[str] = ()) -> Figure:
@@ -65,19 +56,14 @@ def image_grid(pixels: Mapping[str, torch.Tensor], *, title: str, names: Sequenc
     `names` stand above the columns.
     """
     columns = max(len(images) for images in pixels.values())
-    figure, axes = new_figure(title, len(pixels), 1, (columns * 0.85 + 1, len(pixels) * 0.9 + 0.4))
-    for cell, (name, images) in zip(axes[:, 0], pixels.items(), strict=True):
-        _tile(cell, images, name, columns, names if cell is axes[0, 0] else [])
-    return figure
+    return _tiles(pixels, columns, title=title, size=(columns * 0.85 + 1, len(pixels) * 0.9 + 0.4), names=names)
 
 
 def duplicate_pairs(groups: Mapping[str, torch.Tensor], *, title: str) -> Figure:
     """Show a row of image pairs for each key, uint8 (pairs, 2, 3, 32, 32); the two images of a pair touch."""
     columns = max(len(pairs) for pairs in groups.values())
-    figure, axes = new_figure(title, len(groups), 1, (10, 0.72 * len(groups) + 0.4))
-    for cell, (name, pairs) in zip(axes[:, 0], groups.items(), strict=True):
-        _tile(cell, torch.cat([pairs[:, 0], pairs[:, 1]], dim=3), name, columns)
-    return figure
+    joined = {name: torch.cat([pairs[:, 0], pairs[:, 1]], dim=3) for name, pairs in groups.items()}
+    return _tiles(joined, columns, title=title, size=(10, 0.72 * len(groups) + 0.4))
 
 
 def labelled_grid(
@@ -102,10 +88,10 @@ def recall_dots(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def shortcut_dots(table: pd.DataFrame, *, dataset: str = "test set") -> Figure:
+def shortcut_dots(table: pd.DataFrame) -> Figure:
     """Draw each shortcut feature's accuracy with its interval, and chance; `table` is `shortcut_table`'s."""
     rows = table.sort_values("value")
-    figure, axes = new_figure(f"Accuracy of logistic regression on shortcut features, {dataset}", size=(8, 3.4))
+    figure, axes = new_figure("Accuracy of logistic regression on shortcut features, test set", size=(8, 3.4))
     cell = axes[0, 0]
     interval_dots(cell, np.arange(len(rows)), rows, horizontal=True, ms=4, color=MODEL_COLORS[0])
     cell.axvline(50, color="0.5", ls=":")
@@ -116,9 +102,9 @@ def shortcut_dots(table: pd.DataFrame, *, dataset: str = "test set") -> Figure:
     return figure
 
 
-def mean_images(means: Mapping[str, torch.Tensor], *, dataset: str = "training set") -> Figure:
+def mean_images(means: Mapping[str, torch.Tensor]) -> Figure:
     """Show the mean image of each class, float (3, 32, 32) in levels of 0 to 255, and FAKE − REAL by channel."""
-    figure, axes = new_figure(f"Mean image by class, and difference by channel, {dataset}", 1, 5, (10, 2.6))
+    figure, axes = new_figure("Mean image by class, and difference by channel, training set", 1, 5, (10, 2.6))
     for cell, (name, mean) in zip(axes[0], means.items(), strict=False):
         show_image(cell, mean / 255, name, COLORS[name])
     difference = means["FAKE"] - means["REAL"]
@@ -130,12 +116,12 @@ def mean_images(means: Mapping[str, torch.Tensor], *, dataset: str = "training s
     return figure
 
 
-def spectra(table: pd.DataFrame, *, dataset: str = "training set") -> Figure:
+def spectra(table: pd.DataFrame) -> Figure:
     """Draw the radial power spectrum by class: the median over images, and the interquartile range as a band.
 
     `table` has columns frequency (cycles per pixel), class, low, median, high (dB).
     """
-    figure, axes = new_figure(f"Power by spatial frequency: median and interquartile range, {dataset}")
+    figure, axes = new_figure("Power by spatial frequency: median and interquartile range, training set")
     for name in CLASSES:
         rows = table[table["class"] == name]
         axes[0, 0].plot(rows["frequency"], rows["median"], color=COLORS[name], label=name)
@@ -145,10 +131,10 @@ def spectra(table: pd.DataFrame, *, dataset: str = "training set") -> Figure:
     return figure
 
 
-def colour_distributions(table: pd.DataFrame, *, dataset: str = "training set") -> Figure:
+def colour_distributions(table: pd.DataFrame) -> Figure:
     """Draw the distribution of levels by class, a panel per channel; `table` is `colour_table`'s."""
     channels = table["channel"].unique()
-    figure, axes = new_figure(f"Distribution of levels by channel and class, {dataset}", 1, len(channels), (10, 2.8))
+    figure, axes = new_figure("Distribution of levels by channel and class, training set", 1, len(channels), (10, 2.8))
     for cell, channel in zip(axes[0], channels, strict=True):
         for name in CLASSES:
             rows = table[(table["channel"] == channel) & (table["class"] == name)]
@@ -159,12 +145,12 @@ def colour_distributions(table: pd.DataFrame, *, dataset: str = "training set") 
     return figure
 
 
-def spectra_2d(means: Mapping[str, torch.Tensor], *, dataset: str = "training set") -> Figure:
+def spectra_2d(means: Mapping[str, torch.Tensor]) -> Figure:
     """Show each class's mean power by horizontal and vertical frequency, and FAKE − REAL.
 
     `means` maps a class to dB, (32, 32), with frequency zero in the middle; both classes share a colour scale.
     """
-    figure, axes = new_figure(f"Mean power by direction and frequency, {dataset}", 1, 3, (10, 3.3))
+    figure, axes = new_figure("Mean power by direction and frequency, training set", 1, 3, (10, 3.3))
     both = torch.stack(list(means.values()))
     frame = {"extent": (-0.5, 0.5, -0.5, 0.5), "interpolation": "nearest"}
     for cell, (name, mean) in zip(axes[0], means.items(), strict=False):
@@ -181,9 +167,9 @@ def spectra_2d(means: Mapping[str, torch.Tensor], *, dataset: str = "training se
     return figure
 
 
-def spectrum_heatmap(table: pd.DataFrame, *, dataset: str = "training set") -> Figure:
+def spectrum_heatmap(table: pd.DataFrame) -> Figure:
     """Show FAKE − REAL of the median power by object class and frequency; `table` is `spectrum_differences`'s."""
-    title = f"FAKE − REAL of median power (dB) by object class and frequency, {dataset}"
+    title = "FAKE − REAL of median power (dB) by object class and frequency, training set"
     figure, axes = new_figure(title, size=(10, 3.6))
     options = {"annot": True, "fmt": ".1f", "annot_kws": {"size": 8}, "cbar": False}
     sns.heatmap(table, ax=axes[0, 0], **symmetric(table.to_numpy()), **options)

@@ -1,7 +1,4 @@
-"""Figures of the evaluation: errors, calibration, abstention and robustness, by model.
-
-`dataset` names the images that were scored; it stands in the title.
-"""
+"""Figures of the evaluation: errors, calibration, abstention and robustness, by model."""
 
 from collections.abc import Mapping
 
@@ -12,12 +9,10 @@ from matplotlib.figure import Figure
 
 from detector.figures.style import class_dots, coloured, interval_dots, new_figure
 
-RELIABILITY_COLUMNS = 3  # more diagrams in a row would be too small to read
 
-
-def confusion_matrices(tables: Mapping[str, pd.DataFrame], *, dataset: str = "test set") -> Figure:
+def confusion_matrices(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """Show each model's confusion matrix: counts as numbers, shares of the row as colour."""
-    figure, axes = new_figure(f"Confusion matrices, {dataset}", 1, len(tables), (4 * len(tables), 3.4))
+    figure, axes = new_figure("Confusion matrices, test set", 1, len(tables), (4 * len(tables), 3.4))
     options = {"fmt": ",d", "cmap": "Blues", "vmin": 0, "vmax": 1, "square": True, "cbar": False, "linewidths": 2}
     for cell, (name, table) in zip(axes[0], tables.items(), strict=True):
         sns.heatmap(table.div(table.sum(axis=1), axis=0), annot=table, ax=cell, **options)
@@ -25,9 +20,9 @@ def confusion_matrices(tables: Mapping[str, pd.DataFrame], *, dataset: str = "te
     return figure
 
 
-def roc_curves(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], *, dataset: str = "test set") -> Figure:
+def roc_curves(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
     """Draw ROC curves up to a false-positive rate of 10%; `curves` maps a model to `roc_points`'s (FPR, TPR)."""
-    figure, axes = new_figure(f"ROC curves, {dataset}", size=(6, 4))
+    figure, axes = new_figure("ROC curves, test set", size=(6, 4))
     for name, (false, true), color in coloured(curves):
         axes[0, 0].plot(100 * false, 100 * true, color=color, label=name)
     axes[0, 0].set(xlim=(0, 10), ylim=(80, 100.3))
@@ -36,12 +31,12 @@ def roc_curves(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], *, dataset: 
     return figure
 
 
-def accuracy_by_object_class(tables: Mapping[str, pd.DataFrame], *, dataset: str = "test set") -> Figure:
+def accuracy_by_object_class(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """Draw accuracy by object class and class with intervals, a panel per model.
 
     `tables` maps a model to a table with columns object_class, class, value, low, high.
     """
-    title = f"Accuracy by object class, with 95% intervals, {dataset}"
+    title = "Accuracy by object class, with 95% intervals, test set"
     figure, axes = new_figure(title, len(tables), 1, (9, 2.8 * len(tables)))
     for cell, (name, table) in zip(axes[:, 0], tables.items(), strict=True):
         class_dots(cell, table, by="object_class")
@@ -51,41 +46,32 @@ def accuracy_by_object_class(tables: Mapping[str, pd.DataFrame], *, dataset: str
     return figure
 
 
-def reliability_diagrams(tables: Mapping[str, pd.DataFrame], *, dataset: str = "test set") -> Figure:
+def reliability_diagrams(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """Draw each model's share of FAKE images by predicted P(FAKE), and below it the number of images per bin.
 
     `tables` maps a model to a table with columns predicted, value, low, high, n.
     """
-    bands, columns = -(-len(tables) // RELIABILITY_COLUMNS), min(len(tables), RELIABILITY_COLUMNS)
-    title, size = f"Reliability diagrams, with 95% intervals, {dataset}", (3.2 * columns, 4.4 * bands)
-    figure, axes = new_figure(title, 2 * bands, columns, size)
-    for unused in range(len(tables) - columns * (bands - 1), columns):
-        for cell in axes[-2:, unused]:
-            cell.set_axis_off()
-    for place, (name, table, color) in enumerate(coloured(tables)):
-        band, column = divmod(place, columns)
-        top, bottom = axes[2 * band : 2 * band + 2, column]
+    size = (3.2 * len(tables), 4.4)
+    figure, axes = new_figure("Reliability diagrams, with 95% intervals, test set", 2, len(tables), size)
+    for (top, bottom), (name, table, color) in zip(axes.T, coloured(tables), strict=True):
         top.plot([0, 1], [0, 1], color="0.6", lw=1)
         interval_dots(top, table["predicted"], table, percent=False, ms=4, color=color)
         top.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xticklabels=[], title=name)
         bottom.bar(table["predicted"], table["n"], width=0.05, color=color)
         bottom.set(xlim=(-0.03, 1.03), yscale="log", xlabel="predicted P(FAKE)")
-        if column == 0:
-            top.set_ylabel("share of FAKE")
-            bottom.set_ylabel("images")
+    axes[0, 0].set_ylabel("share of FAKE")
+    axes[1, 0].set_ylabel("images")
     figure.get_layout_engine().set(hspace=0.02)
     return figure
 
 
-def risk_coverage_curves(
-    curves: Mapping[str, pd.DataFrame], points: pd.DataFrame, *, dataset: str = "test set"
-) -> Figure:
+def risk_coverage_curves(curves: Mapping[str, pd.DataFrame], points: pd.DataFrame) -> Figure:
     """Draw the error rate of each model's most confident predictions against their share of all images.
 
     `curves` maps a model to `risk_coverage`'s table. `points` has a row per model: coverage and risk of the model's own
     abstention rule. The x axis begins at 80% coverage, or below the least coverage in `points`.
     """
-    figure, axes = new_figure(f"Risk by coverage, {dataset}", size=(6.5, 4))
+    figure, axes = new_figure("Risk by coverage, test set", size=(6.5, 4))
     least = min(0.8, points["coverage"].min() - 0.02)
     for name, curve, color in coloured(curves):
         shown = curve[curve["coverage"] >= least]
@@ -97,26 +83,20 @@ def risk_coverage_curves(
     return figure
 
 
-def corruption_heatmaps(
-    panels: Mapping[str, pd.DataFrame], *, title: str, span: tuple[float, float], columns: int = 2
-) -> Figure:
-    """Show shares by corruption type (rows) and severity (columns) in percent, a panel per table.
+def corruption_heatmaps(panels: Mapping[str, pd.DataFrame], *, title: str, span: tuple[float, float]) -> Figure:
+    """Show shares by corruption type (rows) and severity (columns) in percent, two panels in a row.
 
     Colours run from dark, at `span[0]` percent or worse, to bright, at `span[1]`. The tables of a row of panels have
     the same index, which is written once.
     """
-    columns = min(columns, len(panels))
-    rows = -(-len(panels) // columns)
-    figure, axes = new_figure(title, rows, columns, (1.4 + 4 * columns, 0.5 + 3.7 * rows))
+    rows = -(-len(panels) // 2)
+    figure, axes = new_figure(title, rows, 2, (9.4, 0.5 + 3.7 * rows))
     cmap = "cividis" if span[0] < span[1] else "cividis_r"
-    for place, (cell, (name, table)) in enumerate(zip(axes.flat, panels.items(), strict=False)):
+    for cell, (name, table) in zip(axes.flat, panels.items(), strict=False):
         sns.heatmap(100 * table, ax=cell, annot=True, fmt=".1f", cbar=False, cmap=cmap, vmin=min(span), vmax=max(span))
         cell.set(title=name, xlabel="severity (0: uncorrupted)", ylabel="")
         cell.tick_params(left=False, bottom=False, rotation=0)
-        if place % columns:
-            cell.set_yticks([])
-        else:
-            cell.set_ylabel("corruption")
-    for unused in axes.flat[len(panels) :]:
-        unused.set_axis_off()
+    for left, right in axes:
+        left.set_ylabel("corruption")
+        right.set_yticks([])
     return figure

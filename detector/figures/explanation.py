@@ -66,12 +66,12 @@ def band_bars(evidence: pd.Series) -> Figure:
     return figure
 
 
-def band_lines(evidence: pd.DataFrame, predicted: np.ndarray, *, dataset: str = "test set") -> Figure:
+def band_lines(evidence: pd.DataFrame, predicted: np.ndarray) -> Figure:
     """Draw the mean decrease of the logit by removed band and predicted class, with the interquartile range.
 
     `evidence` is `band_evidence`'s table; `predicted` (N,) has the index of each image's predicted class.
     """
-    figure, axes = new_figure(f"Decrease of the logit by removed frequency band, {dataset}", size=(6.5, 3.6))
+    figure, axes = new_figure("Decrease of the logit by removed frequency band, test set", size=(6.5, 3.6))
     for label, name in enumerate(CLASSES):
         rows = evidence[predicted == label]
         low, high = rows.quantile(0.25), rows.quantile(0.75)
@@ -83,12 +83,12 @@ def band_lines(evidence: pd.DataFrame, predicted: np.ndarray, *, dataset: str = 
     return figure
 
 
-def tsne_scatter(points: np.ndarray, labels: np.ndarray, wrong: np.ndarray, *, dataset: str = "test set") -> Figure:
+def tsne_scatter(points: np.ndarray, labels: np.ndarray, wrong: np.ndarray) -> Figure:
     """Draw a t-SNE projection (N, 2) by class, `labels` (N,), with crosses where `wrong` (N,) is true.
 
     Distances have no unit, so the axes have no scale.
     """
-    figure, axes = new_figure(f"t-SNE projection of the features, {dataset}", size=(7, 5.6))
+    figure, axes = new_figure("t-SNE projection of the features, test set", size=(7, 5.6))
     for label, name in enumerate(CLASSES):
         own, cross = labels == label, {"marker": "X", "ec": "black", "label": f"{name}, misclassified"}
         axes[0, 0].scatter(*points[own].T, s=5, color=COLORS[name], alpha=0.5, lw=0, label=name)

@@ -12,17 +12,17 @@ from detector.inference.decision import is_stable
 from detector.inference.predict import predict_features, predict_logits, predict_ood_scores, probabilities
 from detector.models.base import BANK_SIZE, Detector
 
-RISK = 0.005  # highest error rate among answered images ...
+RISK = 0.005  # highest error rate among covered images ...
 CERTAINTY = 0.95  # ... guaranteed with this probability over the sampling of the calibration set
 OOD_RATE = 0.02  # share of CIFAKE's own images that may be flagged as out of distribution
-MARGINS = np.linspace(4.6, 0, 93)  # candidates for the smallest |logit| answered, before temperature, in testing order
+MARGINS = np.linspace(4.6, 0, 93)  # candidates for the smallest |logit| covered, before temperature, in testing order
 
 
 def calibrate(model: Detector, train_set: Images, images: Images) -> None:
     """Set the model's feature bank from its training images, and its temperature and thresholds from `images`.
 
     A share OOD_RATE of `images` exceeds the OOD threshold. The confidence threshold is fitted on those images that are
-    in distribution and stable. No label enters that selection, so the guarantee on answered images stays valid.
+    in distribution and stable. No label enters that selection, so the guarantee on covered images stays valid.
 
     Args:
         train_set: the images that trained the model.
@@ -36,8 +36,8 @@ def calibrate(model: Detector, train_set: Images, images: Images) -> None:
     logits, labels = predict_logits(model, images.pixels).double().numpy(), images.labels.numpy()
     model.temperature.fill_(fit_temperature(logits, labels))
     stable = is_stable(model, CroppedImages.without_crops(images.pixels), probabilities(logits))
-    answerable = ((ood_scores <= model.ood_threshold.item()) & stable).numpy()
-    margin = fit_margin(logits[answerable], labels[answerable])
+    eligible = ((ood_scores <= model.ood_threshold.item()) & stable).numpy()
+    margin = fit_margin(logits[eligible], labels[eligible])
     model.confidence_threshold.copy_(probabilities(margin / model.temperature))
 
 
@@ -66,10 +66,10 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def fit_margin(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Return the smallest margin of MARGINS at which the error rate of answered images is at most RISK.
+    """Return the smallest margin of MARGINS at which the error rate of covered images is at most RISK.
 
-    An image is answered where |logit| reaches the margin. The guarantee holds with probability CERTAINTY if the images
-    are independent samples. The result is infinite where no margin satisfies it.
+    An image is covered, so decided without abstention, where |logit| reaches the margin. The guarantee holds with
+    probability CERTAINTY if the images are independent samples. The result is infinite where no margin satisfies it.
 
     Fixed-sequence testing (Angelopoulos et al. 2021, Learn then Test, arXiv 2110.01052): margins are tested from the
     widest down, until a binomial test no longer rejects an error rate above RISK.
@@ -80,7 +80,7 @@ def fit_margin(logits: np.ndarray, labels: np.ndarray) -> float:
     """
     from scipy import stats
 
-    answered = np.abs(logits) >= MARGINS[:, None]  # (margins, N)
-    errors = answered & ((logits >= 0) != (labels == 1))
-    safe = stats.binom.cdf(errors.sum(1), answered.sum(1), RISK) <= 1 - CERTAINTY
+    covered = np.abs(logits) >= MARGINS[:, None]  # (margins, N)
+    errors = covered & ((logits >= 0) != (labels == 1))
+    safe = stats.binom.cdf(errors.sum(1), covered.sum(1), RISK) <= 1 - CERTAINTY
     return float(MARGINS[np.logical_and.accumulate(safe)].min(initial=np.inf))

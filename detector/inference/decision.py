@@ -1,6 +1,6 @@
 """Decide between REAL, FAKE and abstaining.
 
-The model answers where it is confident, the image is in distribution, and the prediction is stable under small
+The model decides where it is confident, the image is in distribution, and the prediction is stable under small
 perturbations. Everywhere else the decision is 'not sure'. One rule serves single images, folders and evaluation.
 """
 
@@ -15,7 +15,8 @@ from PIL import Image
 
 from detector.core.labels import CLASSES
 from detector.data.corruptions import corrupt
-from detector.data.images import CroppedImages, crop_image, open_image, to_cifake_format
+from detector.data.decode import open_image
+from detector.data.images import CroppedImages, crop_image, to_cifake_format
 from detector.inference.predict import predict_logits, predict_ood_scores, probabilities
 from detector.models.base import Detector
 
@@ -79,16 +80,11 @@ def prepare(model: Detector, image: Image.Image) -> CroppedImages:
     return crop_image(image) if model.crops else CroppedImages.without_crops(to_cifake_format(image)[None])
 
 
-def predict_cropped(model: Detector, images: CroppedImages) -> torch.Tensor:
-    """Return P(FAKE) for each image, float32 (N,).
-
-    Where an image has crops, its logit is the mean of the full image's logit and the crops' mean logit.
-    """
-    return probabilities(_score(model, images)[0])
-
-
 def _score(model: Detector, images: CroppedImages) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Score each full image and each crop once: combined logits (N,), the full images' (N,) and the crops' (M,)."""
+    """Score each full image and each crop once: combined logits (N,), the full images' (N,) and the crops' (M,).
+
+    Where an image has crops, its combined logit is the mean of the full image's logit and the crops' mean logit.
+    """
     logits = predict_logits(model, torch.cat([images.full, images.crops]))
     full, crops = logits.split([len(images.full), len(images.crops)])
     counts = torch.bincount(images.owner, minlength=len(full))
@@ -103,7 +99,7 @@ def is_stable(model: Detector, images: CroppedImages, probability: torch.Tensor)
         probability: P(FAKE) of the unchanged images, (N,). The perturbations apply to full images and crops alike.
     """
     perturbed = [images.map(lambda pixels, name=name: corrupt(pixels, name, 1)) for name in PERTURBATIONS]
-    predicted = torch.stack([predict_cropped(model, changed) >= 0.5 for changed in perturbed])
+    predicted = torch.stack([probabilities(_score(model, changed)[0]) >= 0.5 for changed in perturbed])
     return (predicted == (probability >= 0.5)).all(0)
 
 
@@ -131,8 +127,8 @@ def _decide(model: Detector, images: CroppedImages) -> tuple[pd.DataFrame, torch
     table["in_distribution"] = (ood_scores <= model.ood_threshold.item()).numpy()
     table["stable"] = is_stable(model, images, probability).numpy()
     predicted = np.array(CLASSES)[(probability >= 0.5).long().numpy()]
-    answered = table[["confident", "in_distribution", "stable"]].all(axis=1)
-    table.insert(0, "label", np.where(answered, predicted, ABSTAIN))
+    covered = table[["confident", "in_distribution", "stable"]].all(axis=1)
+    table.insert(0, "label", np.where(covered, predicted, ABSTAIN))
     return table, full_logits, crop_logits
 
 

@@ -9,8 +9,9 @@ import pandas as pd
 
 from detector.core import files
 from detector.core.console import UserError
+from detector.data.decode import open_image
 from detector.data.folders import is_litter
-from detector.data.images import CroppedImages, open_image
+from detector.data.images import CroppedImages
 from detector.inference.decision import decide, explain_decision, prepare
 from detector.models.base import Detector
 from detector.models.weights import DEFAULT_MODEL, load_model

@@ -1,7 +1,6 @@
 """Metrics of P(FAKE) against labels. FAKE (1) is the positive class; tables have columns value, low, high, n."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -11,25 +10,17 @@ from detector.core.labels import CLASSES, REAL
 from detector.metrics.intervals import auc_against, auc_interval, f1_interval, metric_table, proportion
 
 
-class Labelled(Protocol):
-    """Images with a label and an object class each, int64 (N,)."""
-
-    labels: torch.Tensor
-    object_class: torch.Tensor
-
-
-def evaluate(probabilities: torch.Tensor, labels: torch.Tensor, *, threshold: float = 0.5) -> pd.DataFrame:
+def evaluate(probabilities: torch.Tensor, labels: torch.Tensor) -> pd.DataFrame:
     """Return accuracy, precision, recall, false-positive rate, F1 and AUC with 95% intervals, one row each.
 
     Args:
         probabilities: P(FAKE), float32 (N,).
         labels: int64 (N,).
-        threshold: P(FAKE) from which an image is classified as FAKE.
 
-    Column n is the denominator: all images, or the predicted FAKE (precision), the FAKE (recall) and the REAL images
-    (false_positive_rate).
+    The threshold is 0.5. Column n is the denominator: all images, or the predicted FAKE (precision), the FAKE (recall)
+    and the REAL images (false_positive_rate).
     """
-    table = confusion(probabilities, labels, threshold=threshold).to_numpy()
+    table = confusion(probabilities, labels).to_numpy()
     (true_negatives, false_positives), (false_negatives, true_positives) = table
     counts = {
         "accuracy": (true_negatives + true_positives, table.sum()),
@@ -43,17 +34,18 @@ def evaluate(probabilities: torch.Tensor, labels: torch.Tensor, *, threshold: fl
     return metric_table(rows)
 
 
-def confusion(probabilities: torch.Tensor, labels: torch.Tensor, *, threshold: float = 0.5) -> pd.DataFrame:
-    """Return the confusion matrix as counts: actual classes in rows, predicted classes in columns."""
-    cells = 2 * labels.numpy() + (probabilities >= threshold).numpy()
+def confusion(probabilities: torch.Tensor, labels: torch.Tensor) -> pd.DataFrame:
+    """Return the confusion matrix at threshold 0.5 as counts: actual classes in rows, predicted classes in columns."""
+    cells = 2 * labels.numpy() + (probabilities >= 0.5).numpy()
     table = np.bincount(cells, minlength=4).reshape(2, 2)
     return pd.DataFrame(table, pd.Index(CLASSES, name="actual"), pd.Index(CLASSES, name="predicted"))
 
 
-def accuracy_by_object_class(probabilities: torch.Tensor, images: Labelled, names: Sequence[str]) -> pd.DataFrame:
+def accuracy_by_object_class(probabilities: torch.Tensor, images, names: Sequence[str]) -> pd.DataFrame:
     """Return the accuracy for each object class and label at threshold 0.5.
 
-    `names` are the object classes in the order of their indices. Columns object_class, class, value, low, high, n.
+    `images` are `data.dataset.Images`, and `names` are the object classes in the order of their indices. Columns
+    object_class, class, value, low, high, n.
     """
     correct = ((probabilities >= 0.5) == images.labels.bool()).numpy()
     rows = []

@@ -1,6 +1,6 @@
 """Every metric of one set in one table: bootstrapped metrics, and rates of decisions where abstaining is possible.
 
-`decisions` is the table of `detector.inference.decide`, a row per image, with columns label ('REAL', 'FAKE' or
+`decisions` is the table of `detector.inference.decision.decide`, a row per image, with columns label ('REAL', 'FAKE' or
 'not sure'), probability (P(FAKE)), ood_score, confident, in_distribution and stable (bool).
 """
 

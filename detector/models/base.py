@@ -24,11 +24,12 @@ class Detector(nn.Module):
         features: number of features.
         flip_tta: average the logits of the image and its horizontal flip in evaluation mode, at twice the cost.
         crops: also score crops of images larger than 32 pixels (`data.images.crop_image`).
+        train_batch_norm: update batch-norm statistics in training, except in frozen layers.
     """
 
-    def __init__(self, features: int, *, flip_tta: bool = False, crops: bool = False):
+    def __init__(self, features: int, *, flip_tta: bool = False, crops: bool = False, train_batch_norm: bool = True):
         super().__init__()
-        self.flip_tta, self.crops = flip_tta, crops
+        self.flip_tta, self.crops, self.train_batch_norm = flip_tta, crops, train_batch_norm
         self.head = nn.Linear(features, 1)
         self.register_buffer("temperature", torch.ones(()))
         self.register_buffer("confidence_threshold", torch.tensor(0.5))
@@ -58,16 +59,27 @@ class Detector(nn.Module):
         return 1 - cosines.topk(NEIGHBOURS, dim=1).values[:, -1]
 
     def train(self, mode: bool = True) -> "Detector":
-        """Set training mode; frozen batch-norm layers keep their running statistics."""
+        """Set training mode; frozen batch-norm layers keep their statistics, or all without `train_batch_norm`."""
         super().train(mode)
         for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
+            if isinstance(module, nn.BatchNorm2d) and not (self.train_batch_norm and module.weight.requires_grad):
                 module.eval()
         return self
 
     def blocks(self) -> list[list[nn.Module]]:
-        """Return the modules that a recipe can freeze or train more slowly, from the input on, without the head."""
-        return find_blocks(self)
+        """Return the modules that a recipe can freeze or train more slowly, from the input on, without the head.
+
+        They are the children with weights of the network, or of its backbone where it has one. Sequential children are
+        split into their elements; a batch norm joins the convolution before it.
+        """
+        blocks: list[list[nn.Module]] = []
+        for child in getattr(self, "backbone", self).children():
+            for module in child if isinstance(child, nn.Sequential) else [child]:
+                if isinstance(module, nn.BatchNorm2d):
+                    blocks[-1].append(module)
+                elif module is not self.head and any(True for _ in module.parameters()):
+                    blocks.append([module])
+        return blocks
 
 
 class WithAuxiliaryHead(nn.Module):
@@ -91,18 +103,3 @@ class WithAuxiliaryHead(nn.Module):
         """Return the logits of FAKE, (B,), and of the auxiliary target, (B, 2 * object_classes)."""
         features = self.detector.features(pixels)
         return self.detector.classify(features), self.auxiliary(features)
-
-
-def find_blocks(network: nn.Module) -> list[list[nn.Module]]:
-    """Return a network's children that have weights, without `head`.
-
-    Sequential children are split into their elements; a batch norm joins the convolution before it.
-    """
-    blocks: list[list[nn.Module]] = []
-    for name, child in network.named_children():
-        for module in child if isinstance(child, nn.Sequential) else [child]:
-            if isinstance(module, nn.BatchNorm2d):
-                blocks[-1].append(module)
-            elif name != "head" and any(True for _ in module.parameters()):
-                blocks.append([module])
-    return blocks

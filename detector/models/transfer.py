@@ -1,28 +1,23 @@
-"""Pretrained networks with a new head: EfficientNet-Lite and ResNet-18 with ImageNet weights."""
+"""Pretrained networks with a new head: EfficientNet-Lite with ImageNet weights."""
 
 import importlib.util
-from functools import partial
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from detector.core.console import UserError
-from detector.models.base import Detector, find_blocks
+from detector.models.base import Detector
 
 
 class Transfer(Detector):
-    """An ImageNet network with a new head: EfficientNet-Lite (Tan and Le 2019, arXiv 1905.11946) or ResNet-18.
-
-    EfficientNet-Lite's weights are installed as a Python package; torchvision downloads those of ResNet-18.
+    """EfficientNet-Lite (Tan and Le 2019, arXiv 1905.11946), pretrained on ImageNet, with a new head.
 
     Args:
-        backbone: 'efficientnet_lite0', the wider and deeper 'efficientnet_lite2', or 'resnet18'.
+        backbone: 'efficientnet_lite0', or the wider and deeper 'efficientnet_lite2'.
         size: side in pixels that images are resized to, bilinearly. With 32 the first convolution has stride 1 instead
             of 2, so that later layers have the resolution that they have with size 64.
-        flip_tta: average the logits of the image and its horizontal flip in evaluation mode.
-        crops: also score crops of images larger than 32 pixels.
+        flip_tta, crops: as in `Detector`.
         train_batch_norm: update batch-norm statistics in training; otherwise they stay those of ImageNet.
         pretrained: start from ImageNet weights; `load_model` does not need them.
 
@@ -39,61 +34,25 @@ class Transfer(Detector):
         train_batch_norm: bool = False,
         pretrained: bool = False,
     ):
-        network, features, mean, std = BACKBONES[backbone](pretrained)
-        super().__init__(features, flip_tta=flip_tta, crops=crops)
-        self.config = {"backbone": backbone, "size": size, "flip_tta": flip_tta, "crops": crops}
-        self.config["train_batch_norm"] = train_batch_norm
-        self.size = size
-        self.train_batch_norm = train_batch_norm
-        self.backbone = network
+        import timm
+
+        network = timm.create_model(f"tf_{backbone}", num_classes=0)
+        if pretrained:
+            network.load_state_dict(rename_weights(published_weights(backbone), network.state_dict()))
+        options = {"flip_tta": flip_tta, "crops": crops, "train_batch_norm": train_batch_norm}
+        super().__init__(network.num_features, **options)
+        self.config = {"backbone": backbone, "size": size, **options}
+        self.size, self.backbone = size, network
         if size == 32:
-            first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
-            first.stride = (1, 1)
-        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+            network.conv_stem.stride = (1, 1)
+        # As published: (pixels - 127) / 128 of pixels in 0 ... 255
+        self.register_buffer("mean", torch.tensor(127 / 255), persistent=False)
+        self.register_buffer("std", torch.tensor(128 / 255), persistent=False)
 
     def features(self, pixels: torch.Tensor) -> torch.Tensor:
         if self.size != pixels.shape[-1]:
             pixels = F.interpolate(pixels, size=(self.size, self.size), mode="bilinear")
         return self.backbone((pixels - self.mean) / self.std)
-
-    def blocks(self) -> list[list[nn.Module]]:
-        """Return the backbone's blocks from the input on."""
-        return find_blocks(self.backbone)
-
-    def train(self, mode: bool = True) -> "Transfer":
-        """Set training mode; all batch-norm statistics stay as they are unless `train_batch_norm`."""
-        super().train(mode)
-        for module in self.backbone.modules():
-            if isinstance(module, nn.BatchNorm2d) and not self.train_batch_norm:
-                module.eval()
-        return self
-
-
-def _efficientnet(name: str, pretrained: bool) -> tuple[nn.Module, int, list[float], list[float]]:
-    """Return the backbone, its number of features, and its input's mean and standard deviation: (255 x - 127) / 128."""
-    import timm
-
-    backbone = timm.create_model(f"tf_{name}", num_classes=0)
-    if pretrained:
-        backbone.load_state_dict(rename_weights(published_weights(name), backbone.state_dict()))
-    return backbone, backbone.num_features, [127 / 255], [128 / 255]
-
-
-def _resnet18(pretrained: bool) -> tuple[nn.Module, int, list[float], list[float]]:
-    """Return the same for ResNet-18."""
-    from torchvision.models import ResNet18_Weights, resnet18
-
-    backbone = resnet18(weights=ResNet18_Weights.DEFAULT if pretrained else None)
-    features, backbone.fc = backbone.fc.in_features, nn.Identity()
-    return backbone, features, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-
-
-BACKBONES = {
-    "efficientnet_lite0": partial(_efficientnet, "efficientnet_lite0"),
-    "efficientnet_lite2": partial(_efficientnet, "efficientnet_lite2"),
-    "resnet18": _resnet18,
-}
 
 
 def published_weights(name: str) -> dict[str, torch.Tensor]:

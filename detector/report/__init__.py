@@ -1,5 +1,7 @@
 """The report: its tables, its execution and rendering, and the model card."""
 
+# ruff: noqa: F401 - re-exported
+
 from detector.report.example import prediction_figure
 from detector.report.studies import (
     component_runs,
@@ -23,30 +25,3 @@ from detector.report.studies import (
     threshold_table,
 )
 from detector.report.tables import banner, published_duplicates, published_results, table
-
-__all__ = [
-    "banner",
-    "component_runs",
-    "corruption_grid",
-    "equal_time_table",
-    "faithfulness_table",
-    "gpu_speed_table",
-    "image_count_runs",
-    "leave_one_out_table",
-    "mean_over_seeds",
-    "ood_table",
-    "overview_table",
-    "pareto_front",
-    "prediction_figure",
-    "published_duplicates",
-    "published_results",
-    "recipe_table",
-    "resolution_table",
-    "results_grid",
-    "robustness_table",
-    "seed_table",
-    "sources_grid",
-    "speed_table",
-    "table",
-    "threshold_table",
-]

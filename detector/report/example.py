@@ -1,12 +1,11 @@
 """One prediction as a figure: for the report, and for README on a photo of an installable package."""
 
-import numpy as np
-import torch
 from matplotlib.figure import Figure
 from PIL import Image
+from torchvision.transforms.v2 import functional as TF
 
 from detector.core import files
-from detector.data.images import to_rgb
+from detector.data.decode import to_rgb
 from detector.figures.explanation import prediction
 from detector.inference.decision import predict_image
 from detector.models.base import Detector
@@ -16,7 +15,7 @@ from detector.models.weights import DEFAULT_MODEL, load_model
 def prediction_figure(model: Detector, image: Image.Image) -> Figure:
     """Return the model's prediction for an image as a figure, with the image and the model's input."""
     predicted = predict_image(model, image)
-    shown = torch.from_numpy(np.array(to_rgb(image))).permute(2, 0, 1)
+    shown = TF.pil_to_tensor(to_rgb(image))
     return prediction(shown, predicted.images.full[0], predicted.label, predicted.probability, predicted.reason)
 
 

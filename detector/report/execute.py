@@ -124,43 +124,40 @@ class _Terminal:
     """Show the state of an execution: one line kept up to date on a terminal, a line now and then in a log."""
 
     def __init__(self, lines: Path, cells: int):
-        self.lines, self.cells = lines, cells
-        self.heading, self.place, self.started, self.read = "", "", time.monotonic(), 0
-        self.live = sys.stderr.isatty()
+        self.lines, self.cells, self.heading, self.place = lines, cells, "", ""
+        self.started, self.live, self.done = time.monotonic(), sys.stderr.isatty(), threading.Event()
 
     def enter(self, index: int, cell: nbformat.NotebookNode) -> None:
         """Note that a cell begins, and forget the progress of earlier cells."""
         if cell.cell_type == "markdown" and cell.source.startswith("#"):
             self.heading = cell.source.splitlines()[0].lstrip("# ")
         self.place = f"cell {index + 1}/{self.cells}, {self.heading}"
-        self.read = self.lines.stat().st_size
+        self.lines.write_bytes(b"")  # the kernel appends to it
 
     def show(self) -> None:
         """Write the time, the cell and the cell's progress bar, if any."""
         minutes, seconds = divmod(int(time.monotonic() - self.started), 60)
-        reported = self.lines.read_bytes()[self.read :].decode(errors="ignore")
-        line = f"{minutes}:{seconds:02d}  {self.place}  {reported.rpartition(chr(13))[2].strip()}"
+        reported = self.lines.read_bytes().decode(errors="ignore").rpartition("\r")[2]
+        line = f"{minutes}:{seconds:02d}  {self.place}  {reported.strip()}"
         width = shutil.get_terminal_size().columns - 1
-        sys.stderr.write(f"\r{line[:width]:<{width}}" if self.live else f"{line}\n")
-        sys.stderr.flush()
+        print(f"\r{line[:width]:<{width}}" if self.live else f"{line}\n", end="", file=sys.stderr, flush=True)
+
+    def watch(self) -> None:
+        """Show the state twice a second, or four times a minute in a log, until it is done; then once more."""
+        while not self.done.wait(0.5 if self.live else 15):
+            self.show()
+        self.show()
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """Show the state twice a second, or four times a minute in a log, until the end of the block."""
-        done = threading.Event()
-
-        def watch() -> None:
-            while not done.wait(0.5 if self.live else 15):
-                self.show()
-
-        watcher = threading.Thread(target=watch, daemon=True)
+        """Watch in the background until the end of the block."""
+        watcher = threading.Thread(target=self.watch, daemon=True)
         watcher.start()
         try:
             yield
         finally:
-            done.set()
+            self.done.set()
             watcher.join()
-            self.show()
             sys.stderr.write("\n" if self.live else "")
 
 

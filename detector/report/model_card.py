@@ -10,23 +10,15 @@ import pandas as pd
 from detector.core import files
 from detector.evaluation.results import pivot, read_results
 from detector.models.weights import RELEASED, load_model, read_metadata
-from detector.report.studies import TESTS, robustness_table
+from detector.report.studies import TESTS, all_models, robustness_table
 
-METRICS = {
-    "accuracy": "accuracy",
-    "false_positive_rate": "false-positive rate (FPR)",
-    "recall": "recall",
+METRICS = ["accuracy", "false_positive_rate", "recall", "auc", "ece", "coverage", "selective_accuracy"]
+SOURCE_METRICS = ["false_positive_rate", "recall", "auc", "ood_rate", "coverage", "selective_accuracy"]
+LABELS = {
+    "false_positive_rate": "FPR",
     "auc": "AUC",
     "ece": "calibration error",
-    "coverage": "coverage",
-    "selective_accuracy": "selective accuracy",
-}
-SOURCE_METRICS = {
-    "false_positive_rate": "FPR",
-    "recall": "recall",
-    "auc": "AUC",
     "ood_rate": "OOD rate",
-    "coverage": "coverage",
     "selective_accuracy": "selective accuracy",
 }
 HEAD = """# Model card
@@ -57,25 +49,27 @@ often wrong; the table of each model shows how often. `cnn` and `transfer` are t
 
 def model_card() -> str:
     """Return the card of all released models, in Markdown."""
-    return "\n".join([HEAD, *(_model_section(name, description) for name, description in RELEASED.items())])
+    results = all_models()
+    robust, by_model = robustness_table(results), dict(list(results.groupby("model")))
+    return "\n".join([HEAD, *(_model_section(name, by_model[name], robust.loc[name]) for name in RELEASED)])
 
 
-def _model_section(name: str, description: str) -> str:
-    results, robust = read_results().query("model == @name"), robustness_table().loc[name]
+def _model_section(name: str, results: pd.DataFrame, robust: pd.Series) -> str:
     rows = results.query("set in @TESTS and slice == '' and metric in @METRICS")
-    tests = pivot(rows, "metric", "set", "text").loc[list(METRICS), list(TESTS)]
-    tests = tests.rename(index=METRICS, columns={set_: f"{test} test" for set_, test in TESTS.items()})
+    tests = pivot(rows, "metric", "set", "text").loc[METRICS, list(TESTS)]
+    tests = tests.rename(index=LABELS | {"false_positive_rate": "false-positive rate (FPR)"})
+    tests.columns = [f"{test} test" for test in TESTS.values()]
     n = results.query("set == 'test' and metric == 'accuracy'").set_index("slice")["n"]
     shares = [f"{column} {100 * robust[column]:.2f}%" for column in robust.index if column != "worst corruption"]
     return "\n\n".join(
         [
-            f"## `{name}`: {description}",
+            f"## `{name}`: {RELEASED[name]}",
             _provenance(files.model_file(name)),
             markdown(tests),
             f"Accuracy under corruptions ({n['every=10']:,} test images of each type and severity; "
             f"{n['every=40;pgd=1']:,} under the PGD attack): {', '.join(shares)}. "
             f"Worst corruption: {robust['worst corruption']}.",
-            markdown(source_table(name)) + "\n",
+            markdown(source_table(results)) + "\n",
         ]
     )
 
@@ -92,18 +86,17 @@ def _provenance(weights: Path) -> str:
     )
 
 
-def source_table(name: str) -> pd.DataFrame:
-    """Return a released model's metrics on unseen sources, as text: a row a source, a column a metric."""
-    rows = read_results().query("model == @name and set == 'unseen' and slice != '' and metric in @SOURCE_METRICS")
+def source_table(results: pd.DataFrame) -> pd.DataFrame:
+    """Return one model's results on unseen sources, as text: a row a source, a column a metric."""
+    rows = results.query("set == 'unseen' and slice != '' and metric in @SOURCE_METRICS")
     if not len(rows):
         return rows[:0]
-    grid = pivot(rows, "source", "metric", "text")
-    return grid.reindex(columns=list(SOURCE_METRICS)).rename(columns=SOURCE_METRICS).fillna("–")
+    return pivot(rows, "source", "metric", "text").reindex(columns=SOURCE_METRICS).rename(columns=LABELS).fillna("–")
 
 
 def source_limits(name: str) -> str:
     """Return `source_table` in Markdown, with a heading; empty for a model without results on unseen sources."""
-    table = source_table(name)
+    table = source_table(read_results().query("model == @name"))
     return f"**`{name}` on unseen sources,** with 95% intervals:\n\n{markdown(table)}" if len(table) else ""
 
 

@@ -6,8 +6,8 @@ import pandas as pd
 
 from detector.core import files
 from detector.data.corruptions import CORRUPTIONS, SEVERITIES
-from detector.evaluation.results import pivot, read_results, value_text, with_slice_columns
-from detector.evaluation.robustness import RADII
+from detector.evaluation.results import pivot, read_results, slice_of, value_text, with_slice_columns
+from detector.evaluation.robustness import FORTIETH, RADII, TENTH
 from detector.inference.calibration import CERTAINTY, OOD_RATE, RISK
 from detector.models.base import Detector
 from detector.models.weights import RELEASED, read_metadata
@@ -71,28 +71,30 @@ def corruption_grid(model: str, metric: str) -> pd.DataFrame:
 
     A row is named with its mildest and strongest value: 'blur, σ in pixels: 0.5 to 2'.
     """
-    rows = all_models().query(
-        "model == @model and metric == @metric and set == 'test' and slice.str.startswith('every=10')"
-    )
-    wide = with_slice_columns(rows)
-    grid = wide[wide["corruption"] != ""].pivot(index="corruption", columns="severity", values="value")
-    grid = grid.rename(columns=int).loc[list(CORRUPTIONS), list(SEVERITIES)]
-    grid.insert(0, 0, wide.loc[wide["corruption"] == "", "value"].iloc[0])
-    names = {
-        name: f"{kind.description}: {kind.severities[0]:g} to {kind.severities[-1]:g}"
-        for name, kind in CORRUPTIONS.items()
-    }
-    return grid.rename(index=names).rename_axis(index="corruption", columns=None)
+    return _corruption_grid(all_models(), model, metric)
 
 
-def robustness_table() -> pd.DataFrame:
-    """Return accuracy of each model, as proportions: uncorrupted, mean and worst over corruptions, under attack."""
-    results = all_models()
-    attacked = with_slice_columns(results.query("set == 'test' and metric == 'accuracy' and slice.str.contains('pgd')"))
-    attacked = attacked.set_index(["model", "pgd"])["value"]
+def _corruption_grid(results: pd.DataFrame, model: str, metric: str) -> pd.DataFrame:
+    rows = results.query("model == @model and metric == @metric and set == 'test'").set_index("slice")["value"]
+    values = {0: rows[slice_of(every=TENTH.step)]}
+    for severity in SEVERITIES:
+        cells = [slice_of(every=TENTH.step, corruption=name, severity=severity) for name in CORRUPTIONS]
+        values[severity] = rows[cells].to_numpy()
+    spans = [f"{c.description}: {c.severities[0]:g} to {c.severities[-1]:g}" for c in CORRUPTIONS.values()]
+    return pd.DataFrame(values, pd.Index(spans, name="corruption"))
+
+
+def robustness_table(results: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return accuracy of each model, as proportions: uncorrupted, mean and worst over corruptions, under attack.
+
+    Args:
+        results: those of `all_models`, where they are read already.
+    """
+    results = all_models() if results is None else results
+    accuracy = results.query("set == 'test' and metric == 'accuracy'").set_index(["model", "slice"])["value"]
     rows = {}
     for model in results["model"].unique():
-        grid = corruption_grid(model, "accuracy")
+        grid = _corruption_grid(results, model, "accuracy")
         cells = grid[list(SEVERITIES)].stack()
         corruption, severity = cells.idxmin()
         rows[model] = {
@@ -100,7 +102,7 @@ def robustness_table() -> pd.DataFrame:
             "mean": cells.mean(),
             "worst": cells.min(),
             "worst corruption": f"{corruption.partition(':')[0]} (severity {severity})",
-            **{f"PGD {radius}/255": attacked[model, str(radius)] for radius in RADII},
+            **{f"PGD {radius}/255": accuracy[model, slice_of(every=FORTIETH.step, pgd=radius)] for radius in RADII},
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
 
@@ -111,35 +113,35 @@ def overview_table() -> pd.DataFrame:
     FPR and AUC are means over unseen sources.
     """
     results = all_models()
-
-    def mean(condition: str) -> pd.Series:
-        return results.query(condition).groupby("model", sort=False)["value"].mean()
-
+    whole, photos, fakes = "set == 'test' and slice == ''", "slice.str.contains('REAL')", "slice.str.contains('FAKE')"
     columns = {
-        "accuracy, official test": mean("set == 'test' and slice == '' and metric == 'accuracy'").map("{:.2%}".format),
-        "coverage": mean("set == 'test' and slice == '' and metric == 'coverage'").map("{:.1%}".format),
-        "accuracy, worst corruption": robustness_table()["worst"].map("{:.1%}".format),
-        "FPR, unseen photos": mean(
-            "set == 'unseen' and slice.str.contains('REAL') and metric == 'false_positive_rate'"
-        ).map("{:.1%}".format),
-        "AUC, unseen generators": mean("set == 'unseen' and slice.str.contains('FAKE') and metric == 'auc'").map(
-            "{:.3f}".format
-        ),
+        "accuracy, official test": (f"{whole} and metric == 'accuracy'", "{:.2%}"),
+        "coverage": (f"{whole} and metric == 'coverage'", "{:.1%}"),
+        "FPR, unseen photos": (f"{photos} and metric == 'false_positive_rate'", "{:.1%}"),
+        "AUC, unseen generators": (f"{fakes} and metric == 'auc'", "{:.3f}"),
     }
-    order = pd.Index(results["model"].unique(), name="model")
-    return pd.DataFrame(columns).reindex(order).fillna("–")
+    means = {
+        name: results.query(rows).groupby("model")["value"].mean().map(form.format)
+        for name, (rows, form) in columns.items()
+    }
+    table = pd.DataFrame(means, pd.Index(results["model"].unique(), name="model"))
+    table.insert(2, "accuracy, worst corruption", robustness_table(results)["worst"].map("{:.1%}".format))
+    return table.fillna("–")
 
 
 def component_runs() -> pd.DataFrame:
     """Return the runs of the ablation of the recipe: columns variant, seed, accuracy on validation."""
-    rows = with_slice_columns(study("ablation").query("experiment == 'recipe components'"))
-    return rows.rename(columns={"value": "accuracy"})[["variant", "seed", "accuracy"]]
+    return _ablation("recipe components", "variant")
 
 
 def image_count_runs() -> pd.DataFrame:
     """Return the runs with fewer training images: columns images (int), seed, accuracy on validation."""
-    rows = with_slice_columns(study("ablation").query("experiment == 'training images'"))
-    return rows.rename(columns={"value": "accuracy"})[["images", "seed", "accuracy"]].astype({"images": int})
+    return _ablation("training images", "images").astype({"images": int})
+
+
+def _ablation(experiment: str, column: str) -> pd.DataFrame:
+    rows = with_slice_columns(study("ablation").query("experiment == @experiment"))
+    return rows.rename(columns={"value": "accuracy"})[[column, "seed", "accuracy"]]
 
 
 def mean_over_seeds(runs: pd.DataFrame) -> pd.DataFrame:

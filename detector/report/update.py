@@ -3,19 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from detector.core import files
 from detector.core.console import UserError
-from detector.core.labels import CLASSES
 from detector.data.dataset import load_cifake_only, make_toy_dataset
 from detector.data.folders import load_unseen
-from detector.evaluation.results import read_results, value_text, with_slice_columns
 from detector.evaluation.run import evaluate_released
 from detector.models.weights import DEFAULT_MODEL, RELEASED, released_models
 from detector.report.example import write_example
 from detector.report.model_card import markdown, model_card
-from detector.report.studies import TESTS
+from detector.report.studies import TESTS, overview_table, results_grid
 
 MARKS = ("<!-- results: written by `python -m detector evaluate` -->", "<!-- end of results -->")
 
@@ -46,25 +42,11 @@ def update_results(names: Sequence[str] = (), *, smoke: bool = False) -> Path:
 
 def released_table() -> str:
     """Return README's table of the released models, in Markdown."""
-    results = read_results()
-    whole = results.query("slice == ''").set_index(["model", "set", "metric"])
-    unseen = with_slice_columns(results.query("set == 'unseen' and slice != ''"))
-    rows = {}
-    for name, description in RELEASED.items():
-        texts = [value_text(whole.loc[(name, set_, "accuracy")]) for set_ in TESTS]
-        own = unseen[unseen["model"] == name]
-        photos, fakes = (own[own["source"].str.startswith(class_)] for class_ in CLASSES)
-        fpr = photos.loc[photos["metric"] == "false_positive_rate", "value"].mean()
-        auc = fakes.loc[fakes["metric"] == "auc", "value"].mean()
-        default = " (default)" if name == DEFAULT_MODEL else ""
-        rows[f"`{name}`{default}"] = [description, *texts, f"{100 * fpr:.1f}%", f"{auc:.3f}"]
-    columns = [
-        "",
-        *(f"accuracy, {test} test" for test in TESTS.values()),
-        "FPR, unseen photos",
-        "AUC, unseen generators",
-    ]
-    return markdown(pd.DataFrame.from_dict(rows, orient="index", columns=columns))
+    accuracy = results_grid(["accuracy"])["accuracy"].unstack()[list(TESTS.values())]
+    unseen = overview_table()[["FPR, unseen photos", "AUC, unseen generators"]]
+    table = accuracy.add_prefix("accuracy, ").add_suffix(" test").join(unseen).reindex(list(RELEASED))
+    table.insert(0, "", list(RELEASED.values()))
+    return markdown(table.rename(lambda name: f"`{name}`{' (default)' * (name == DEFAULT_MODEL)}"))
 
 
 def write_released_table(page: Path | None = None) -> None:

@@ -1,14 +1,12 @@
 """Paths of a checkout and of an installed package, and files that are written completely or not at all."""
 
-import hashlib
-
 import pytest
 import torch
 from safetensors import safe_open
 
 from detector.core import files
 from detector.core.console import UserError
-from detector.core.files import atomic_write, sha256_prefix, write_tensors
+from detector.core.files import atomic_write, write_tensors
 
 
 def test_root_is_the_checkout_or_inside_the_installed_package(tmp_path):
@@ -53,8 +51,3 @@ def test_tensors_are_read_back_with_their_metadata(tmp_path):
     with safe_open(tmp_path / "a.safetensors", "pt") as file:
         assert file.metadata() == {"recipe": "none"}
         assert torch.equal(file.get_tensor("weight"), tensor)
-
-
-def test_sha256_prefix(tmp_path):
-    (tmp_path / "a").write_bytes(b"weights")
-    assert sha256_prefix(tmp_path / "a") == hashlib.sha256(b"weights").hexdigest()[:16]

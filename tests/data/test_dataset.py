@@ -108,7 +108,7 @@ def test_cifake_from_files_to_sets(tiny_cifake, tmp_path, monkeypatch):
 
 def test_cifake_only_rejects_the_toy_dataset(toy, monkeypatch):
     monkeypatch.setattr(dataset, "load_data", lambda: toy)
-    with pytest.raises(UserError, match="needs CIFAKE"):
+    with pytest.raises(UserError, match=r"needs CIFAKE.*set CIFAKE_DIR to"):
         load_cifake_only()
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from detector.core import files
 from detector.core.console import UserError
 from detector.core.labels import UNKNOWN
-from detector.data import images
+from detector.data import decode
 from detector.data.folders import is_litter, list_sources, load_folders, load_unseen
 from detector.data.images import to_cifake_format
 from detector.data.jpeg import JPEG_SETTINGS
@@ -149,9 +149,9 @@ def test_a_damaged_file_is_named(folder, damage, message, format_):
 
 def test_too_many_pixels_are_rejected(folder, monkeypatch):
     path = put(smooth(), folder / "REAL" / "some" / "a.png")
-    monkeypatch.setattr(images, "MAX_PIXELS", 48 * 48)
+    monkeypatch.setattr(decode, "MAX_PIXELS", 48 * 48)
     assert len(load_folders(folder)) == 1
-    monkeypatch.setattr(images, "MAX_PIXELS", 48 * 48 - 1)
+    monkeypatch.setattr(decode, "MAX_PIXELS", 48 * 48 - 1)
     assert f"{path} cannot be used. The image is too large" in rejection(folder)
 
 

@@ -12,7 +12,8 @@ from jupyter_client.manager import start_new_kernel
 from PIL import Image
 
 from detector.core import files
-from detector.demo import app, build_demo, launch_demo, texts
+from detector.demo import app, launch_demo, texts
+from detector.demo.app import build_demo
 from detector.models.cnn import CNN
 from detector.models.weights import DEFAULT_MODEL
 

@@ -16,16 +16,8 @@ from detector.demo import app, launch_demo, texts
 from detector.models.cnn import CNN
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1200,1400",
-]
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+FLAGS += ["--disable-component-update", "--disable-sync", "--window-size=1200,1400"]
 pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="Chromium is not installed")
 
 

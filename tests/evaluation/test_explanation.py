@@ -100,6 +100,7 @@ def test_similarity_equals_scipys():
     first, second = torch.rand(2, 5, 32, 32, generator=torch.Generator().manual_seed(0))
     expected = [stats.spearmanr(a.flatten(), b.flatten())[0] for a, b in zip(first, second, strict=True)]
     assert map_similarity(first, second) == pytest.approx(expected)
+    assert map_similarity(first, torch.ones_like(first)).tolist() == [0] * 5
 
 
 def test_removing_a_band_removes_only_its_frequencies():

@@ -19,6 +19,7 @@ from detector.inference.predict import predict, predict_logits
 from detector.metrics import summary
 from detector.metrics.classification import evaluate
 from detector.metrics.intervals import metric_table
+from detector.models.weights import RELEASED
 
 
 @pytest.fixture
@@ -70,6 +71,18 @@ def test_another_folder_leaves_the_official_results_and_the_log_alone(store, few
     assert sorted(path.name for path in (store / "smoke").iterdir()) == ["predictions.csv", "results.csv"]
     assert not files.RESULTS.exists()
     assert files.ACCESS_LOG.read_text() == ""
+
+
+def test_scoring_a_model_again_keeps_the_order_of_the_released_models(store, few, small_cnn):
+    """The tables of the report follow the order of the file."""
+    table = metric_table({"recall": (0.9, 0.8, 0.95, 100)})
+    others = [name for name in RELEASED if name != "transfer"]
+    write_results(pd.concat([result_rows(table, experiment="evaluation", model=n, set="test") for n in others]))
+    (store / "transfer.safetensors").write_bytes(b"weights")
+    for _ in range(2):
+        evaluate_released({"transfer": small_cnn}, few, few.validation[:0])
+        assert read_results()["model"].unique().tolist() == list(RELEASED)
+    assert read_results()["set"].unique().tolist() == ["test", "validation", "leak_free"]
 
 
 @pytest.mark.parametrize("same_weights", [True, False])

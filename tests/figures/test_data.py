@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from detector.figures import class_grids, duplicate_pairs, image_grid, labelled_grid, recall_dots
+from detector.figures.data import class_grids, duplicate_pairs, image_grid, labelled_grid, recall_dots
 from detector.figures.style import COLORS
 
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from detector.figures import band_bars, crop_probabilities, figure_image, map_over, new_figure, prediction, tsne_scatter
+from detector.figures.explanation import band_bars, crop_probabilities, figure_image, map_over, prediction, tsne_scatter
+from detector.figures.style import new_figure
 
 IMAGE = torch.zeros(3, 32, 32, dtype=torch.uint8)
 

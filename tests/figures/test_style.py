@@ -7,8 +7,16 @@ import torch
 from matplotlib import pyplot as plt
 from matplotlib.container import ErrorbarContainer
 
-from detector.figures import new_figure
-from detector.figures.style import COLORS, MODEL_COLORS, class_dots, coloured, interval_dots, show_image, symmetric
+from detector.figures.style import (
+    COLORS,
+    MODEL_COLORS,
+    class_dots,
+    coloured,
+    interval_dots,
+    new_figure,
+    show_image,
+    symmetric,
+)
 
 
 def test_every_class_and_model_colour_is_different():

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
-from detector.figures import architecture, cost_dots, images_curve, variant_dots
+from detector.figures.training import architecture, cost_dots, images_curve, variant_dots
 
 # variant -> (MACs, validation accuracy), as measured on two CPU cores: many variants have the same cost
 CROWD = {

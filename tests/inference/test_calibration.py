@@ -63,13 +63,13 @@ def test_a_temperature_that_does_not_generalise_is_rejected():
 
 
 def test_the_margin_keeps_its_guarantee():
-    """Over many calibration sets, the error rate of answered images exceeds RISK in at most 5% of them."""
+    """Over many calibration sets, the error rate of covered images exceeds RISK in at most 5% of them."""
     logits, labels = simulate(200_000, 1.0, seed=10_000, scale=8)
     order = np.argsort(-np.abs(logits))
     sizes, errors = np.abs(logits)[order], np.cumsum(((logits >= 0) != labels)[order])
     margins = np.array([fit_margin(*simulate(5000, 1.0, seed, scale=8)) for seed in range(200)])
-    answered = np.searchsorted(-sizes, -margins, side="right")  # images with |logit| >= margin
-    error_rates = np.where(answered > 0, errors[answered - 1] / answered.clip(1), 0)
+    covered = np.searchsorted(-sizes, -margins, side="right")  # images with |logit| >= margin
+    error_rates = np.where(covered > 0, errors[covered - 1] / covered.clip(1), 0)
     assert np.isfinite(margins).mean() > 0.9
     assert 0 < (error_rates > RISK).sum() <= 17  # 5% of 200, plus slightly over two standard deviations
 
@@ -78,7 +78,7 @@ def test_the_margin_is_at_most_that_of_a_library():
     """MAPIE has no fixed-sequence test for abstention; its bound (Hoeffding-Bentkus, Bonferroni) is conservative."""
     logits, labels = simulate(20_000, 1.0, scale=8)
 
-    def answer(column, margin):
+    def decide(column, margin):
         return np.where(np.abs(column[:, 0]) >= margin, (column[:, 0] >= 0).astype(float), np.nan)
 
     error = BinaryRisk(
@@ -87,7 +87,7 @@ def test_the_margin_is_at_most_that_of_a_library():
         higher_is_better=False,
     )
     reference = BinaryClassificationController(
-        answer,
+        decide,
         error,
         target_level=RISK,
         confidence_level=CERTAINTY,
@@ -100,7 +100,7 @@ def test_the_margin_is_at_most_that_of_a_library():
     assert ours <= valid.min() < ours + 0.5
 
 
-def test_nothing_is_answered_without_a_guarantee():
+def test_nothing_is_covered_without_a_guarantee():
     rng = np.random.default_rng(0)
     logits = 100 * rng.normal(size=1000)
     assert fit_margin(logits, rng.integers(2, size=1000)) == np.inf

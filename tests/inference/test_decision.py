@@ -15,11 +15,11 @@ from detector.inference.decision import (
     decide,
     explain_decision,
     is_stable,
-    predict_cropped,
     predict_image,
     prepare,
 )
 from detector.inference.predict import predict, predict_logits, predict_ood_scores
+from detector.models.cnn import CNN
 
 NOISE = Image.effect_noise((64, 64), 50)
 
@@ -31,6 +31,10 @@ def with_crops(pixels: torch.Tensor, counts: list[int]) -> CroppedImages:
         for own in pixels.split([1 + count for count in counts])
     ]
     return CroppedImages.join(items)
+
+
+def cropped_probabilities(model: CNN, images: CroppedImages) -> torch.Tensor:
+    return torch.tensor(decide(model, images)["probability"].to_numpy(np.float32))
 
 
 def mildest(pixels: torch.Tensor, name: str) -> torch.Tensor:
@@ -54,7 +58,7 @@ def test_the_label_follows_the_probability(small_cnn):
         prediction = predict_image(small_cnn, NOISE)
         assert torch.equal(prediction.images.full, crop_image(NOISE).full)
         assert torch.equal(prediction.images.crops, crop_image(NOISE).crops)
-        assert prediction.probability == float(predict_cropped(small_cnn, prediction.images)[0])
+        assert prediction.probability == decide(small_cnn, prediction.images)["probability"][0]
         assert prediction.label == ("FAKE" if prediction.probability >= 0.5 else "REAL")
         labels.add(prediction.label)
     assert labels == {"REAL", "FAKE"}
@@ -96,11 +100,11 @@ def test_crops_too_must_be_stable(undecided):
     """The full image may keep its class while the crops change the prediction."""
     model, pixels = undecided
     images = with_crops(pixels, [9] * 20)
-    before = predict_cropped(model, images)
+    before = cropped_probabilities(model, images)
     same = torch.ones(20, dtype=torch.bool)
     for name in PERTURBATIONS:
         changed = with_crops(mildest(pixels, name), [9] * 20)
-        same &= (predict_cropped(model, changed) >= 0.5) == (before >= 0.5)
+        same &= (cropped_probabilities(model, changed) >= 0.5) == (before >= 0.5)
     assert is_stable(model, images, before).tolist() == same.tolist()
     assert 0 < same.sum() < 20
 
@@ -125,8 +129,8 @@ def test_crops_weigh_as_much_as_the_full_image(small_cnn, toy):
     pixels = toy.test.pixels[:5]
     logits = predict_logits(small_cnn, pixels)
     expected = torch.sigmoid(torch.stack([logits[0], logits[1] / 2 + logits[2:].mean() / 2]))
-    assert torch.allclose(predict_cropped(small_cnn, with_crops(pixels, [0, 3])), expected)
-    assert torch.allclose(predict_cropped(small_cnn, CroppedImages.without_crops(pixels)), torch.sigmoid(logits))
+    assert torch.allclose(cropped_probabilities(small_cnn, with_crops(pixels, [0, 3])), expected)
+    assert torch.allclose(cropped_probabilities(small_cnn, CroppedImages.without_crops(pixels)), torch.sigmoid(logits))
 
 
 def test_images_with_and_without_crops_are_decided_together_as_alone(small_cnn, toy):

@@ -7,8 +7,8 @@ import pytest
 import torch
 from sklearn import metrics as sklearn_metrics
 
-from detector import metrics
-from detector.metrics import confusion, evaluate
+from detector.metrics import classification
+from detector.metrics.classification import confusion, evaluate
 
 
 def test_metrics_agree_with_scikit_learn(scores):
@@ -29,11 +29,10 @@ def test_metrics_agree_with_scikit_learn(scores):
         assert table.loc[name, "low"] < value < table.loc[name, "high"], name
 
 
-@pytest.mark.parametrize("threshold", [0.3, 0.5, 0.8])
-def test_confusion_agrees_with_scikit_learn(scores, threshold):
+def test_confusion_agrees_with_scikit_learn(scores):
     probabilities, labels = scores(400)
-    table = confusion(probabilities, labels, threshold=threshold)
-    assert (table.to_numpy() == sklearn_metrics.confusion_matrix(labels, probabilities >= threshold)).all()
+    table = confusion(probabilities, labels)
+    assert (table.to_numpy() == sklearn_metrics.confusion_matrix(labels, probabilities >= 0.5)).all()
     assert (table.index.name, table.columns.name) == ("actual", "predicted")
 
 
@@ -60,7 +59,7 @@ def test_perfect_predictions_have_no_nan():
 def test_accuracies_by_object_class_add_up(scores):
     probabilities, labels = scores(300)
     images = SimpleNamespace(labels=labels, object_class=torch.arange(300) % 3)
-    table = metrics.accuracy_by_object_class(probabilities, images, ("cat", "dog", "ship"))
+    table = classification.accuracy_by_object_class(probabilities, images, ("cat", "dog", "ship"))
     assert table[["object_class", "class"]].to_numpy().tolist()[:3] == [
         ["cat", "REAL"],
         ["cat", "FAKE"],
@@ -73,24 +72,24 @@ def test_accuracies_by_object_class_add_up(scores):
 
 def test_roc_points_span_the_unit_square(scores):
     probabilities, labels = scores(400)
-    false, true = metrics.roc_points(probabilities, labels)
+    false, true = classification.roc_points(probabilities, labels)
     assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1)
     assert np.trapezoid(true, false) == pytest.approx(sklearn_metrics.roc_auc_score(labels, probabilities))
 
 
 def test_most_confident_errors_come_first_and_are_errors():
     probabilities, labels = torch.tensor([0.9, 0.2, 0.7, 0.4]), torch.tensor([0, 0, 0, 1])
-    assert metrics.most_confident_errors(probabilities, labels, 10).tolist() == [0, 2, 3]
-    assert metrics.most_confident_errors(probabilities, labels, 1).tolist() == [0]
+    assert classification.most_confident_errors(probabilities, labels, 10).tolist() == [0, 2, 3]
+    assert classification.most_confident_errors(probabilities, labels, 1).tolist() == [0]
 
 
 def test_source_metrics_by_hand():
     """Recall is 3 of 4; of the 8 pairs of a FAKE and a REAL image, 7 are ordered correctly."""
     photos = torch.tensor([0.2, 0.6])
-    fake = metrics.evaluate_source(torch.tensor([0.9, 0.8, 0.7, 0.3]), 1, photos)
+    fake = classification.evaluate_source(torch.tensor([0.9, 0.8, 0.7, 0.3]), 1, photos)
     assert fake["value"].to_dict() == pytest.approx({"recall": 3 / 4, "auc": 7 / 8})
     assert fake["n"].tolist() == [4, 4]
-    real = metrics.evaluate_source(torch.tensor([0.9, 0.1, 0.1]), 0, photos)
+    real = classification.evaluate_source(torch.tensor([0.9, 0.1, 0.1]), 0, photos)
     assert real["value"].to_dict() == pytest.approx({"false_positive_rate": 1 / 3})
 
 
@@ -98,14 +97,14 @@ def test_source_metrics_by_hand():
 def test_tpr_at_fpr_is_a_point_of_the_roc_curve(arrays, fpr):
     labels, probabilities = arrays
     false, true, _ = sklearn_metrics.roc_curve(labels, probabilities, drop_intermediate=False)
-    assert metrics.tpr_at_fpr(labels, probabilities, fpr=fpr) == pytest.approx(true[false <= fpr].max())
+    assert classification.tpr_at_fpr(labels, probabilities, fpr=fpr) == pytest.approx(true[false <= fpr].max())
 
 
 def test_precision_at_low_prevalence_by_hand():
     """Of 1,000 images 10 are FAKE: 8 true positives, and 99 false positives among 990 REAL images; 8 / 107."""
     labels = np.repeat([1, 0], [10, 10])
     probabilities = np.array([0.9] * 8 + [0.1] * 2 + [0.9] + [0.1] * 9)
-    assert metrics.precision_at_prevalence(labels, probabilities, prevalence=0.01) == pytest.approx(8 / 107)
-    balanced = metrics.precision_at_prevalence(labels, probabilities, prevalence=0.5)
+    assert classification.precision_at_prevalence(labels, probabilities, prevalence=0.01) == pytest.approx(8 / 107)
+    balanced = classification.precision_at_prevalence(labels, probabilities, prevalence=0.5)
     assert balanced == pytest.approx(sklearn_metrics.precision_score(labels, probabilities >= 0.5))
-    assert np.isnan(metrics.precision_at_prevalence(labels, np.zeros(20), prevalence=0.5))
+    assert np.isnan(classification.precision_at_prevalence(labels, np.zeros(20), prevalence=0.5))

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from detector.metrics import compare, compare_pairs, holm
+from detector.metrics.comparison import compare, compare_pairs, holm
 
 
 def test_comparison_by_hand():

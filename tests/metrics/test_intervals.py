@@ -9,7 +9,7 @@ from scipy import stats
 from sklearn import metrics as sklearn_metrics
 from sklearn.utils import resample
 
-from detector.metrics import auc_against, auc_interval, f1_interval, mean_interval, metric_table, proportion, wilson
+from detector.metrics.intervals import auc_against, auc_interval, f1_interval, mean_interval, proportion, wilson
 
 
 def test_wilson_by_hand():
@@ -59,12 +59,6 @@ def test_mean_interval_is_students_t():
     assert (mean, n) == (pytest.approx(np.mean(values)), 3)
     assert (low, high) == pytest.approx(stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values)))
     assert np.isnan(mean_interval([0.97])[1:3]).all()
-
-
-def test_metric_table_layout():
-    table = metric_table({"accuracy": (0.9, 0.8, 0.95, 100)})
-    assert table.index.name == "metric"
-    assert table.loc["accuracy"].to_dict() == {"value": 0.9, "low": 0.8, "high": 0.95, "n": 100}
 
 
 def test_importing_the_metrics_is_light():

@@ -8,8 +8,8 @@ import pytest
 import torch
 from sklearn import metrics as sklearn_metrics
 
-from detector import metrics
-from detector.metrics import bootstrap_metrics, decision_rates, evaluate_source_decisions, summary
+from detector.metrics import summary
+from detector.metrics.summary import bootstrap_metrics, decision_rates, evaluate_source_decisions
 
 DECISIONS = pd.DataFrame(
     {
@@ -35,7 +35,7 @@ def test_bootstrapped_metrics_lie_inside_their_intervals(scores):
         assert table.loc[name, "low"] < value < table.loc[name, "high"], name
     assert (table["low"] <= table["high"]).all()
     assert (table["n"] == 600).all()
-    assert table.index.tolist() == list(metrics.BOOTSTRAPPED)
+    assert table.index.tolist() == list(summary.BOOTSTRAPPED)
 
 
 def test_cross_entropy_interval_agrees_with_the_normal_approximation(scores):
@@ -73,7 +73,7 @@ def test_all_metrics_of_decisions_are_in_one_table(scores, monkeypatch):
     probabilities, labels = scores(60)
     label = np.where(probabilities >= 0.5, "FAKE", "REAL")
     decisions = pd.DataFrame({"label": label, "probability": probabilities, "in_distribution": True, "stable": True})
-    table = metrics.evaluate_decisions(decisions, labels)
+    table = summary.evaluate_decisions(decisions, labels)
     assert table.index.is_unique
     assert {"accuracy", "auc", "ece", "coverage"} <= set(table.index)
     assert table.loc["selective_accuracy", "value"] == table.loc["accuracy", "value"]
