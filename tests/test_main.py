@@ -23,7 +23,7 @@ def test_a_folder_becomes_a_table(tmp_path):
     assert done.returncode == 1
     assert "1 of 2 files could not be read" in done.stderr
     table = pd.read_csv(tmp_path / "out.csv")
-    assert table.columns.tolist() == ["file", "label", "probability", "reason"]
+    assert table.columns.tolist() == ["file", "label", "probability", "reason", "evidence"]
     assert table["file"].str[-5:].tolist() == ["a.png", "b.png"]
     assert table.loc[0, "label"] in ("REAL", "FAKE", "not sure")
     assert f"{table.loc[0, 'label']}\t{tmp_path / 'in' / 'a.png'}" in done.stdout

@@ -35,13 +35,18 @@ COLOUR_GRID = np.stack(np.mgrid[0:256:51, 0:256:51, 0:256:51], -1).reshape(36, 6
 
 
 def open_image(path: Path) -> Image.Image:
-    """Open an image file, upright and in sRGB. Raises UserError if it is not a file, or as `decode_image` does."""
+    """Open an image file, upright and in sRGB. Raises UserError as `read_file` and `decode_image` do."""
+    return decode_image(read_file(path))
+
+
+def read_file(path: Path) -> bytes:
+    """Return the bytes of an image file. Raises UserError if it is not a file, is too large or cannot be read."""
     try:
         if not path.is_file():  # a named pipe would never end
             raise UserError("There is no such file. Check the path.")
         if path.stat().st_size > MAX_BYTES:
             raise UserError(_too_large(path.stat().st_size))
-        return decode_image(path.read_bytes())
+        return path.read_bytes()
     except OSError as error:
         raise UserError(f"The file cannot be read ({error.strerror}). Check that you may read it.") from error
 

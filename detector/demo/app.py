@@ -16,20 +16,30 @@ from gradio_client.utils import is_file_obj_with_meta, is_http_url_like, travers
 from PIL import Image
 
 from detector.core.console import UserError, is_interactive, notebook_kernel
-from detector.data.decode import MAX_BYTES, open_image
+from detector.data.decode import MAX_BYTES, decode_image, read_file
 from detector.demo.panels import evidence_panels, to_pil
-from detector.demo.texts import ABOUT, CSS, TITLE, limits, prediction_html, results_by_source, status_html
+from detector.demo.texts import (
+    ABOUT,
+    CSS,
+    FILE_EVIDENCE,
+    TITLE,
+    limits,
+    prediction_html,
+    results_by_source,
+    status_html,
+)
 from detector.inference.decision import predict_image
 from detector.inference.files import predict_files, write_predictions
 from detector.models.base import Detector
 from detector.models.weights import DEFAULT_MODEL
+from detector.provenance import evidence_text, find_evidence
 
 MAX_FILES = 500
-COLUMNS = {"file": 180, "label": 90, "P(FAKE)": 90, "reason": 420, "model": 140}  # and their widths in pixels
+COLUMNS = {"file": 180, "label": 90, "P(FAKE)": 90, "reason": 300, "evidence": 200, "model": 120}  # widths, pixels
 ONE_AT_A_TIME = {"concurrency_id": "model", "concurrency_limit": 1, "show_progress": "minimal"}  # one uses all cores
 INTERNAL = {"show_progress": "hidden", "api_visibility": "private"}
 NO_PANELS = (None, "") * 3
-NO_ANSWER = (status_html(""), None, None, *NO_PANELS)
+NO_ANSWER = (status_html(""), None, None, *NO_PANELS, "")
 NO_TABLE = (pd.DataFrame(columns=list(COLUMNS)), gr.update(value=None, interactive=False), status_html(""))
 
 
@@ -109,7 +119,8 @@ def _one_image(models: Mapping[str, Detector], choice: gr.Radio, examples: Seque
             with gr.Column(min_width=240):
                 caption = gr.Markdown()
                 panels += [gr.Image(alt_text=label, label=label, **hidden, **shown), caption]
-    outputs, changes = [status, probability, full, *panels], [image.change, choice.change]
+    outputs = [status, probability, full, *panels, gr.Markdown()]
+    changes = [image.change, choice.change]
     # The answer is removed at once, so that it never stands beside another image or another model's name
     cleared = gr.on(changes, lambda: NO_ANSWER, None, outputs, queue=False, **INTERNAL)
     # preprocess=False: Gradio would reduce 16-bit images, and reject other files with a message of its own
@@ -121,21 +132,25 @@ def _one_image(models: Mapping[str, Detector], choice: gr.Radio, examples: Seque
 
 def _answer(models: Mapping[str, Detector]) -> Callable:
     def answer(upload: dict | None, name: str) -> Iterator[tuple]:
-        """Predict one image: status (HTML), probabilities, model input. The last output adds three captioned panels."""
+        """Predict one image: status, probabilities, model input, three captioned panels, evidence in the file."""
         if upload is None:
             yield NO_ANSWER
             return
         try:
-            model, image = _pick(models, name), open_image(_uploaded_path(upload))
+            model, data = _pick(models, name), read_file(_uploaded_path(upload))
+            image = decode_image(data)
         except UserError as error:
             yield status_html(str(error)), *NO_ANSWER[1:]
             return
-        prediction = predict_image(model, image)
+        prediction, in_file = predict_image(model, image), f"{FILE_EVIDENCE}\n\n{evidence_text(find_evidence(data))}"
+        if prediction.images is None:
+            yield prediction_html(model, prediction), None, None, *NO_PANELS, in_file
+            return
         full = to_pil(prediction.images.full[0]).resize((256, 256), Image.Resampling.NEAREST)
         probabilities = {"FAKE": prediction.probability, "REAL": 1 - prediction.probability}
         shown = (prediction_html(model, prediction), probabilities, full)
-        yield *shown, *NO_PANELS
-        yield *shown, *chain.from_iterable(evidence_panels(model, prediction, image))
+        yield *shown, *NO_PANELS, in_file
+        yield *shown, *chain.from_iterable(evidence_panels(model, prediction, image)), in_file
 
     return answer
 

@@ -15,8 +15,9 @@ ABOUT = f"""
 # {TITLE}
 
 Upload an image. The model predicts REAL (a photo) or FAKE (AI-generated), and P(FAKE), the probability that the image
-is FAKE. Each image is cropped to its centre square and resized to 32×32 pixels, the size that the models were trained
-on. Where an image has at least 64×64 pixels, `multi-source` also scores nine crops of it, resized to 64×64 pixels.
+is FAKE. Bars and borders around the image are removed. The image is then cropped to its centre square and resized to
+32×32 pixels, the size that the models were trained on. Where an image has at least 64×64 pixels, `multi-source` also
+scores nine crops of it, resized to 64×64 pixels.
 **A prediction is not proof.**
 """
 LIMITS = f"""
@@ -41,6 +42,7 @@ predicted FAKE. *AUC*: how well P(FAKE) separates generated images from photos, 
 share of images that differ from the training images. *Coverage*: share of images without abstention.
 *Selective accuracy*: accuracy on these images.
 """
+FILE_EVIDENCE = "**Evidence in the file,** which plays no part in P(FAKE)."
 CSS = """
 .prediction h2 { margin: 0 } .prediction p { margin: .2em 0 } .prediction ul { margin: 0; padding: 0; list-style: none }
 .panel:has(.empty) { display: none }
@@ -56,6 +58,10 @@ def status_html(title: str, below: str = "") -> str:
 
 def prediction_html(model: Detector, prediction: Prediction) -> str:
     """Return the prediction and its three checks, for eyes and screen readers."""
+    reason = html.escape(f"{prediction.reason[0].upper()}{prediction.reason[1:]}. {prediction.frame}")
+    title = f"Prediction: {prediction.label or ABSTAIN}"
+    if prediction.images is None:
+        return status_html(title, f"<p>{reason}</p>")
     p, threshold = prediction.probability, f"the threshold of {float(model.confidence_threshold):.1%}"
     confidence = f"P({CLASSES[p >= 0.5]}) is {max(p, 1 - p):.1%}"
     checks = [
@@ -66,8 +72,7 @@ def prediction_html(model: Detector, prediction: Prediction) -> str:
         _check(prediction.stable, "Stable: compressing, scaling or cropping the image slightly changes nothing",
                "Not stable: compressing, scaling or cropping the image slightly changes the prediction"),
     ]  # fmt: skip
-    reason = html.escape(prediction.reason[0].upper() + prediction.reason[1:])
-    return status_html(f"Prediction: {prediction.label or ABSTAIN}", f"<p>{reason}.</p><ul>{''.join(checks)}</ul>")
+    return status_html(title, f"<p>{reason}</p><ul>{''.join(checks)}</ul>")
 
 
 def _check(passed: bool, yes: str, no: str) -> str:

@@ -13,9 +13,10 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from detector.core.labels import CLASSES
+from detector.core.labels import CLASSES, SIDE
 from detector.data.corruptions import corrupt
-from detector.data.decode import open_image
+from detector.data.decode import open_image, to_rgb
+from detector.data.frames import remove_frame
 from detector.data.images import CroppedImages, crop_image, to_cifake_format
 from detector.inference.predict import predict_logits, predict_ood_scores, probabilities
 from detector.models.base import Detector
@@ -23,6 +24,8 @@ from detector.models.base import Detector
 PERTURBATIONS = ("jpeg", "bicubic", "crop")  # each at severity 1: a stable prediction keeps its class under all
 ABSTAIN = "not sure"
 NEARLY_CERTAIN = 0.99  # P of the predicted class from which the description says 'almost certainly'
+FRAMED_SIDE = 128  # smaller images, such as CIFAKE's, are scored with their borders
+BLANK = 1.0  # levels: an image whose values deviate less from their mean shows one colour
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +34,9 @@ class Prediction:
 
     Attributes:
         label: 'REAL' or 'FAKE', or None where the model abstains.
-        probability: P(FAKE), from the full image and its crops.
+        probability: P(FAKE), from the full image and its crops; nan where the image cannot be scored.
         reason: the decision in words, with the reason where the model abstains.
+        frame: what was removed around the image before scoring, in a sentence; empty if nothing was.
         confident: the probability of the predicted class exceeds the model's confidence threshold.
         in_distribution: the OOD score is at most the model's OOD threshold.
         stable: the predicted class stays the same under all PERTURBATIONS.
@@ -45,34 +49,53 @@ class Prediction:
     label: str | None
     probability: float
     reason: str
-    confident: bool
-    in_distribution: bool
-    stable: bool
-    ood_score: float
-    images: CroppedImages = field(repr=False)
-    full_logit: torch.Tensor = field(repr=False)
-    crop_probabilities: torch.Tensor = field(repr=False)
+    frame: str = ""
+    confident: bool = False
+    in_distribution: bool = False
+    stable: bool = False
+    ood_score: float = float("nan")
+    images: CroppedImages | None = field(default=None, repr=False)
+    full_logit: torch.Tensor | None = field(default=None, repr=False)
+    crop_probabilities: torch.Tensor | None = field(default=None, repr=False)
 
 
 def predict_image(model: Detector, image: Image.Image | str | Path) -> Prediction:
     """Predict whether one image, of any size, is REAL or FAKE.
+
+    A frame around the image is removed first. An image that is blank or too small is not scored: its prediction has
+    only a reason.
 
     Args:
         image: a Pillow image, or the path of an image file.
 
     Raises UserError if the file cannot be read as an image.
     """
-    images = prepare(model, image if isinstance(image, Image.Image) else open_image(Path(image)))
+    image = image if isinstance(image, Image.Image) else open_image(Path(image))
+    image, frame = remove_frame(image) if min(image.size) >= FRAMED_SIDE else (image, "")
+    if reason := _not_scorable(image):
+        return Prediction(None, float("nan"), reason, frame)
+    images = prepare(model, image)
     table, full_logits, crop_logits = _decide(model, images)
     (row,) = table.to_dict("records")
     label = None if row["label"] == ABSTAIN else row["label"]
     return Prediction(
         **row | {"label": label},
         reason=explain_decision(row),
+        frame=frame,
         images=images,
         full_logit=full_logits,
         crop_probabilities=probabilities(crop_logits),
     )
+
+
+def _not_scorable(image: Image.Image) -> str:
+    """Return why an image cannot be scored; empty if it can."""
+    if min(image.size) < SIDE:
+        return f"too small: {image.width}×{image.height} pixels, where {SIDE}×{SIDE} are needed"
+    step = max(1, min(image.size) // 256)
+    if np.asarray(to_rgb(image))[::step, ::step].std((0, 1)).max() < BLANK:
+        return "blank: the image shows a single colour"
+    return ""
 
 
 def prepare(model: Detector, image: Image.Image) -> CroppedImages:

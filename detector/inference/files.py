@@ -1,4 +1,4 @@
-"""Decide on many image files, and save the decisions as CSV."""
+"""Decide on many image files, one after the other, and save the decisions as CSV."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -9,14 +9,14 @@ import pandas as pd
 
 from detector.core import files
 from detector.core.console import UserError
-from detector.data.decode import open_image
+from detector.data.decode import decode_image, read_file
 from detector.data.folders import is_litter
-from detector.data.images import CroppedImages
-from detector.inference.decision import decide, explain_decision, prepare
+from detector.inference.decision import ABSTAIN, predict_image
 from detector.models.base import Detector
 from detector.models.weights import DEFAULT_MODEL, load_model
+from detector.provenance import find_evidence
 
-CHUNK = 32  # files opened and scored together
+COLUMNS = ["file", "label", "probability", "reason", "evidence"]
 
 
 def predict_paths(paths: Sequence[Path], weights: Path | None = None, csv: Path | None = None) -> None:
@@ -30,9 +30,9 @@ def predict_paths(paths: Sequence[Path], weights: Path | None = None, csv: Path 
     Raises UserError if there is no file, or if some could not be read.
     """
     model, found = load_model(weights or files.model_file(DEFAULT_MODEL)), find_files(paths)
-    columns, rows = ["file", "label", "probability", "reason"], []
+    rows = []
     if csv:
-        write_predictions(pd.DataFrame(columns=columns), csv)  # an unwritable file is reported now, not after hours
+        write_predictions(pd.DataFrame(columns=COLUMNS), csv)  # an unwritable file is reported now, not after hours
     try:
         for row in predict_files(model, found):
             rows.append(row)
@@ -40,7 +40,7 @@ def predict_paths(paths: Sequence[Path], weights: Path | None = None, csv: Path 
                 print(f"{row['probability']:.4f}\t{row['label']}\t{_printable(row['file'])}", flush=True)
     finally:
         if csv:
-            write_predictions(pd.DataFrame(rows, columns=columns), csv)
+            write_predictions(pd.DataFrame(rows, columns=COLUMNS), csv)
     failed = [row for row in rows if row["label"] == "error"]
     for row in failed:
         print(f"{_printable(row['file'])}: {row['reason']}", file=sys.stderr)
@@ -69,29 +69,24 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
 
 
 def predict_files(model: Detector, paths: Sequence[Path]) -> Iterator[dict]:
-    """Decide on image files, a few at a time, in the order given.
+    """Decide on image files, one at a time, in the order given.
 
-    Yields a dictionary a file, with the keys file, label ('REAL', 'FAKE' or 'not sure'), probability (P(FAKE)) and
-    reason. A file that cannot be read as an image has the label 'error', probability nan, and the error as the reason.
+    Yields a dictionary a file, with the keys of COLUMNS: file, label ('REAL', 'FAKE' or 'not sure'), probability
+    (P(FAKE); nan where the image is not scored), reason, and evidence (metadata about its origin). A file that cannot
+    be read as an image has the label 'error' and the error as the reason.
     """
-    for start in range(0, len(paths), CHUNK):
-        opened = [(path, _open(model, path)) for path in paths[start : start + CHUNK]]
-        readable = [images for _, images in opened if isinstance(images, CroppedImages)]
-        decisions = iter(decide(model, CroppedImages.join(readable)).to_dict("records") if readable else ())
-        for path, images in opened:
-            if isinstance(images, UserError):
-                yield {"file": str(path), "label": "error", "probability": np.nan, "reason": str(images)}
-            else:
-                row = next(decisions)
-                kept = {"label": row["label"], "probability": row["probability"]}
-                yield {"file": str(path), **kept, "reason": explain_decision(row)}
-
-
-def _open(model: Detector, path: Path) -> CroppedImages | UserError:
-    try:
-        return prepare(model, open_image(path))
-    except UserError as error:
-        return error
+    for path in paths:
+        row = {"file": str(path), "label": "error", "probability": np.nan, "reason": "", "evidence": ""}
+        try:
+            data = read_file(path)
+            prediction = predict_image(model, decode_image(data))
+        except UserError as error:
+            yield row | {"reason": str(error)}
+            continue
+        reason = f"{prediction.reason}. {prediction.frame}" if prediction.frame else prediction.reason
+        evidence = "; ".join(f"{item.kind}: {item.value}" for item in find_evidence(data))
+        decision = {"label": prediction.label or ABSTAIN, "probability": prediction.probability}
+        yield row | decision | {"reason": reason, "evidence": evidence}
 
 
 def write_predictions(table: pd.DataFrame, path: Path) -> None:

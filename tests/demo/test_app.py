@@ -49,21 +49,22 @@ def test_the_answer_comes_first_and_the_panels_follow(client, image):
     assert first[:2] == last[:2]
     assert first[0].count("✓") == 3 and "Prediction: FAKE" in first[0] and "Almost certainly" in first[0]
     assert first[1]["label"] == "FAKE" and Image.open(first[2]).size == (256, 256)
-    assert first[3:] == (None, "") * 3
-    for panel in last[3::2]:
+    assert first[3:9] == (None, "") * 3
+    assert first[9] == last[9] and "C2PA manifest:** none found" in last[9]
+    for panel in last[3:9:2]:
         assert min(Image.open(panel).size) > 200
     assert "Evidence by place" in last[4] and "level of detail" in last[6] and "(100%)" in last[8]
 
 
 def test_each_model_gives_its_own_answer(client, image):
-    _, (status, probability, *_, crops, caption) = ask(client, image, "real")
+    _, (status, probability, *_, crops, caption, _in_file) = ask(client, image, "real")
     assert "Prediction: REAL" in status and probability["label"] == "REAL"
     assert (crops, caption) == (None, "")  # this model uses no crops
 
 
 def test_a_small_image_has_no_crops(client, tmp_path):
     Image.effect_noise((63, 200), 50).save(tmp_path / "small.png")
-    *_, (_, _, _, map_, *_, crops, caption) = ask(client, tmp_path / "small.png", "fake")
+    *_, (_, _, _, map_, *_, crops, caption, _in_file) = ask(client, tmp_path / "small.png", "fake")
     assert map_ and (crops, caption) == (None, "")
 
 
@@ -73,10 +74,10 @@ def test_a_request_opens_and_predicts_once(client, image, monkeypatch):
     def counted(function):
         return lambda *arguments: (calls.append(function.__name__), function(*arguments))[1]
 
-    for name in ("open_image", "predict_image"):
+    for name in ("read_file", "decode_image", "predict_image"):
         monkeypatch.setattr(app, name, counted(getattr(app, name)))
     assert len(ask(client, image, "fake")) == 2
-    assert calls == ["open_image", "predict_image"]
+    assert calls == ["read_file", "decode_image", "predict_image"]
 
 
 def test_many_images_become_a_table_and_a_file(client, tmp_path):
@@ -87,7 +88,7 @@ def test_many_images_become_a_table_and_a_file(client, tmp_path):
     uploads = [handle_file(tmp_path / f"{row}.png") for row in range(4)]
     table, path, summary = client.predict(uploads, "fake", api_name="/predict_many")
     saved = pd.read_csv(path["value"] if isinstance(path, dict) else path)
-    assert saved.columns.tolist() == table["headers"] == ["file", "label", "P(FAKE)", "reason", "model"]
+    assert saved.columns.tolist() == table["headers"] == ["file", "label", "P(FAKE)", "reason", "evidence", "model"]
     assert saved["file"].tolist() == ["0.png", "1.png", "2.png", "3.png"]
     assert saved["label"].tolist() == ["FAKE"] * 3 + ["error"]
     assert [row[:2] for row in table["data"]] == saved[["file", "label"]].to_numpy().tolist()

@@ -34,7 +34,7 @@ def page(tmp_path, monkeypatch):
     options.add_experimental_option("prefs", {"download.default_directory": str(tmp_path / "downloads")})
     for flag in [*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"]:
         options.add_argument(flag)
-    served = launch_demo(models, [Image.new("RGB", (32, 32), "red")])
+    served = launch_demo(models, [Image.effect_noise((32, 32), 50).convert("RGB")])
     browser = Chrome(options=options, service=Service(DRIVER))
     browser.get(served.local_url)
     yield browser

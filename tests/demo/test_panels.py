@@ -16,7 +16,8 @@ NOISE = Image.effect_noise((64, 64), 50).convert("RGB")
 
 
 def prediction(images: CroppedImages, full_logit: torch.Tensor) -> Prediction:
-    return Prediction("FAKE", 0.9, "", True, True, True, 0.0, images, full_logit, torch.full((len(images.crops),), 0.5))
+    crops = torch.full((len(images.crops),), 0.5)
+    return Prediction("FAKE", 0.9, "", images=images, full_logit=full_logit, crop_probabilities=crops)
 
 
 @pytest.fixture

@@ -5,17 +5,19 @@ import os
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
+from sklearn.datasets import load_sample_image
 
 from detector.inference.decision import predict_image
-from detector.inference.files import CHUNK, find_files, predict_files, write_predictions
+from detector.inference.files import COLUMNS, find_files, predict_files, write_predictions
 
 NOISE = Image.effect_noise((64, 64), 50)
-COUNT = CHUNK + 2
+COUNT = 22
 
 
 def test_an_unreadable_file_is_a_row_and_not_the_end(small_cnn, tmp_path):
-    """More files than are scored together, one of them not an image, one missing."""
+    """One of the files is not an image, one is missing."""
     (tmp_path / "below").mkdir()
     for name in (".hidden", "Thumbs.db"):
         (tmp_path / name).write_text("x")
@@ -46,6 +48,20 @@ def test_images_with_and_without_crops_keep_their_rows(small_cnn, tmp_path):
     for path, row in zip(paths, predict_files(small_cnn, paths), strict=True):
         assert row["file"] == str(path)
         assert row["probability"] == pytest.approx(predict_image(small_cnn, path).probability, abs=1e-5)
+
+
+def test_a_frame_is_removed_and_evidence_in_the_file_is_a_column(small_cnn, tmp_path):
+    photo = Image.fromarray(load_sample_image("flower.jpg"))
+    metadata = PngInfo()
+    metadata.add_text("parameters", "a flower, Steps: 20, Sampler: Euler, Seed: 1, Size: 640x427")
+    ImageOps.expand(photo, 8, "black").save(tmp_path / "framed.png", pnginfo=metadata)
+    Image.new("RGB", (200, 200), "red").save(tmp_path / "red.png")
+    framed, red = predict_files(small_cnn, [tmp_path / "framed.png", tmp_path / "red.png"])
+    assert list(framed) == COLUMNS
+    assert framed["probability"] == pytest.approx(predict_image(small_cnn, photo).probability, abs=1e-6)
+    assert framed["reason"].endswith("A black border of 8 pixels was removed.")
+    assert "Steps: 20" in framed["evidence"]
+    assert red["label"] == "not sure" and np.isnan(red["probability"]) and red["reason"].startswith("blank")
 
 
 def test_the_same_file_twice_is_two_rows(small_cnn, tmp_path):
