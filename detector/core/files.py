@@ -34,6 +34,7 @@ SOURCES_DIR = DATA_DIR / "sources"  # further sources, for studies
 
 MODELS_DIR = ROOT / "models"
 CHECKPOINTS_DIR = MODELS_DIR / "checkpoints"
+ENCODER = MODELS_DIR / "encoder" / "clip_vit_b16.int8.onnx"  # downloaded, not committed
 MODEL_CARD = MODELS_DIR / "README.md"
 EXAMPLE = MODELS_DIR / "example.png"  # README's figure
 RESULTS = MODELS_DIR / "results.csv"

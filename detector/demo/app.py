@@ -150,7 +150,7 @@ def _answer(models: Mapping[str, Detector]) -> Callable:
         probabilities = {"FAKE": prediction.probability, "REAL": 1 - prediction.probability}
         shown = (prediction_html(model, prediction), probabilities, full)
         yield *shown, *NO_PANELS, in_file
-        yield *shown, *chain.from_iterable(evidence_panels(model, prediction, image)), in_file
+        yield *shown, *chain.from_iterable(evidence_panels(model, prediction)), in_file
 
     return answer
 

@@ -23,18 +23,18 @@ DETAIL = [  # names of frequency bands, by their smallest upper edge in cycles p
 ]
 
 
-def evidence_panels(model: Detector, prediction: Prediction, image: Image.Image) -> list[Panel]:
+def evidence_panels(model: Detector, prediction: Prediction) -> list[Panel]:
     """Return three panels for `predict_image`'s prediction: evidence by place, by level of detail, and by crop.
 
     Place and detail refer to the full image, whose class may differ from that of the prediction if there are crops.
-    Without crops the last panel is empty. `image` is the upload, which the crops are shown on.
+    Without crops the last panel is empty.
     """
     has_crops = len(prediction.crop_probabilities) > 0
     scored = "the full image" if has_crops else "the image"
     return [
         _map_panel(model, prediction, scored),
         _detail_panel(model, prediction, scored),
-        crop_panel(prediction.crop_probabilities, image) if has_crops else (None, ""),
+        crop_panel(prediction.crop_probabilities, prediction.image) if has_crops else (None, ""),
     ]
 
 

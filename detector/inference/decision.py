@@ -41,6 +41,7 @@ class Prediction:
         in_distribution: the OOD score is at most the model's OOD threshold.
         stable: the predicted class stays the same under all PERTURBATIONS.
         ood_score: kNN distance of the full image from the training images, in [0, 2].
+        image: the image without its frame, as it was scored.
         images: the scored pixels of this one image: `full` (1, 3, 32, 32) and `crops` (K, 3, 32, 32).
         full_logit: the logit of the full image alone, float32 (1,).
         crop_probabilities: P(FAKE) of each crop, float32 (K,); K is 9 or 0.
@@ -54,6 +55,7 @@ class Prediction:
     in_distribution: bool = False
     stable: bool = False
     ood_score: float = float("nan")
+    image: Image.Image | None = field(default=None, repr=False)
     images: CroppedImages | None = field(default=None, repr=False)
     full_logit: torch.Tensor | None = field(default=None, repr=False)
     crop_probabilities: torch.Tensor | None = field(default=None, repr=False)
@@ -82,6 +84,7 @@ def predict_image(model: Detector, image: Image.Image | str | Path) -> Predictio
         **row | {"label": label},
         reason=explain_decision(row),
         frame=frame,
+        image=image,
         images=images,
         full_logit=full_logits,
         crop_probabilities=probabilities(crop_logits),

@@ -12,6 +12,7 @@ from detector.report.studies import (
     image_count_runs,
     leave_one_out_table,
     mean_over_seeds,
+    native_table,
     ood_table,
     overview_table,
     pareto_front,

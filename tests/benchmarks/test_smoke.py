@@ -13,6 +13,11 @@ EXPECTED = {  # name -> (experiments, metrics, keys of the slice)
     "ablation": ({"recipe components", "training images"}, {"accuracy"}, {"variant", "images"}),
     "faithfulness": ({"faithfulness"}, {"deletion", "insertion", "similarity_to_random_weights"}, {"map"}),
     "gpu_speed": ({"gpu speed"}, {"seconds", "accuracy"}, set()),
+    "native": (
+        {"native: leave one out"},
+        {"auc", "false_positive_rate", "recall"},
+        {"family", "photos"},
+    ),
     "ood": ({"ood scores"}, {"auc"}, {"score", "images"}),
     "seeds": ({"seeds"}, {"accuracy"}, set()),
     "speed": (

@@ -17,7 +17,7 @@ NOISE = Image.effect_noise((64, 64), 50).convert("RGB")
 
 def prediction(images: CroppedImages, full_logit: torch.Tensor) -> Prediction:
     crops = torch.full((len(images.crops),), 0.5)
-    return Prediction("FAKE", 0.9, "", images=images, full_logit=full_logit, crop_probabilities=crops)
+    return Prediction("FAKE", 0.9, "", image=NOISE, images=images, full_logit=full_logit, crop_probabilities=crops)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_the_panels_name_the_class_that_the_model_scores(flipped_differs):
     probability = predict(model, pixels[:1]).item()
     class_ = "FAKE" if probability >= 0.5 else "REAL"
     made = prediction(CroppedImages.without_crops(pixels[:1]), predict_logits(model, pixels[:1]))
-    (_, where), (_, detail), crops = evidence_panels(model, made, NOISE)
+    (_, where), (_, detail), crops = evidence_panels(model, made)
     assert f"scores the image as {class_}" in where and f"score of the image for {class_} drops" in detail
     assert crops == (None, "")
 
@@ -50,7 +50,7 @@ def test_with_crops_the_panels_name_the_class_of_the_full_image(flipped_differs)
     own = predict(model, pixels[:1]).item()
     images = CroppedImages(pixels[:1], pixels[:1].expand(9, -1, -1, -1), torch.zeros(9, dtype=torch.int64))
     made = prediction(images, predict_logits(model, pixels[:1]))
-    (_, where), (_, detail), (_, crops) = evidence_panels(model, made, NOISE)
+    (_, where), (_, detail), (_, crops) = evidence_panels(model, made)
     class_ = "FAKE" if own >= 0.5 else "REAL"
     assert f"scores the full image as {class_}" in where and f"score of the full image for {class_} drops" in detail
     assert "P(FAKE) of each crop" in crops
@@ -66,7 +66,7 @@ def test_red_regions_raise_the_score_for_fake(small_cnn, monkeypatch, fake):
     monkeypatch.setattr(panels.figures, "map_over", lambda _image, map_: shown.append(map_))
     monkeypatch.setattr(panels.figures, "figure_image", lambda figure: figure)
     images = CroppedImages.without_crops(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
-    (_, where), *_ = evidence_panels(small_cnn, prediction(images, torch.tensor([fake - 0.5])), NOISE)
+    (_, where), *_ = evidence_panels(small_cnn, prediction(images, torch.tensor([fake - 0.5])))
     assert "most evidence comes from the lower right" in where
     assert torch.equal(shown[0], attribution[0] if fake else -attribution[0])
 

