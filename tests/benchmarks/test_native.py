@@ -93,10 +93,10 @@ def test_every_pair_is_left_out_once_and_summarised():
 
 def test_held_out_sources_and_downscaled_files_take_no_part():
     names = ["nature_r50_phones", "food_phones", "dalle2", "flux_dev_artists", "food_phones"]
-    manifest = pd.DataFrame({
-        "source": names, "class": ["REAL", "REAL", "FAKE", "FAKE", "REAL"],
-        "family": ["pro", "phone", "dalle", "flux", "phone"], "variant": ["native"] * 4 + ["downscaled"], "blob": list("abcde"), "part": "",
-    })  # fmt: skip
+    manifest = pd.DataFrame({"source": names, "blob": list("abcde"), "part": ""})
+    manifest["class"] = ["REAL", "REAL", "FAKE", "FAKE", "REAL"]
+    manifest["family"] = ["pro", "phone", "dalle", "flux", "phone"]
+    manifest["variant"] = ["native"] * 4 + ["downscaled"]
     rows = development_rows(manifest)
     assert rows["source"].tolist() == ["food_phones", "flux_dev_artists"]
     assert rows["family_group"].tolist() == ["food_phones", "small families"]
