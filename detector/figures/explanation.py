@@ -117,6 +117,13 @@ def prediction(
     return figure
 
 
+def unscored(image: torch.Tensor, reason: str) -> Figure:
+    """Show an image, uint8 (3, H, W), that has no prediction, with the reason."""
+    figure, axes = new_figure(f"no prediction: {reason}", size=(5, 3))
+    show_image(axes[0, 0], image, "your image")
+    return figure
+
+
 def figure_image(figure: Figure) -> Image.Image:
     """Render a figure as an RGB image."""
     canvas = FigureCanvasAgg(figure)

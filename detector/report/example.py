@@ -6,16 +6,18 @@ from torchvision.transforms.v2 import functional as TF
 
 from detector.core import files
 from detector.data.decode import to_rgb
-from detector.figures.explanation import prediction
+from detector.figures.explanation import prediction, unscored
 from detector.inference.decision import predict_image
 from detector.models.base import Detector
 from detector.models.weights import DEFAULT_MODEL, load_model
 
 
 def prediction_figure(model: Detector, image: Image.Image) -> Figure:
-    """Return the model's prediction for an image as a figure, with the image and the model's input."""
+    """Return the model's prediction for an image as a figure: beside the image, the model's input and P(FAKE)."""
     predicted = predict_image(model, image)
     shown = TF.pil_to_tensor(to_rgb(image))
+    if predicted.images is None:
+        return unscored(shown, predicted.reason)
     return prediction(shown, predicted.images.full[0], predicted.label, predicted.probability, predicted.reason)
 
 
