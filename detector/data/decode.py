@@ -187,12 +187,20 @@ def _load_jpeg(data: bytes) -> Image.Image:
     libjpeg fills absent pixels. They differ between a file that is continued by its end, and one by other bytes.
     """
     data = _without_comments(data.rstrip(b"\xff"))
-    image, continued = (_load_whole(data + tail + b"\xff\xd9") for tail in (b"", bytes(range(1, 255)) * 16))
+    image, continued = (_load_whole(data + tail + b"\xff\xd9") for tail in (b"", _continuation(data)))
     changed = np.asarray(image) != np.asarray(continued)
     absent = changed.reshape(image.height, image.width, -1).any(-1).sum()
     if absent > min(400, changed.size // 300) or not _has_all_scans(data):  # 400: one block of 16x16, smoothed
         raise OSError("truncated")
     return image
+
+
+def _continuation(data: bytes) -> bytes:
+    """Return bytes that libjpeg reads as further image data, with the restart markers that would follow."""
+    noise = bytes(range(1, 255)) * 16
+    markers = re.findall(rb"\xff[\xd0-\xd7]", data[data.rfind(b"\xff\xda") :])
+    following = markers[-1][1] + 1 if markers else 0
+    return noise + b"".join(bytes((0xFF, 0xD0 + (following + i) % 8)) + noise for i in range(8))
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:

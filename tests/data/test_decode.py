@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import struct
 import sys
 import zlib
@@ -83,6 +84,16 @@ def test_a_jpeg_without_its_end_is_read(options):
     for length in (1000, len(data) // 4, len(data) // 2, len(data) * 3 // 4):
         with pytest.raises(UserError, match="damaged"):
             decode_image(data[:-length])
+
+
+@pytest.mark.parametrize("blocks", [5, 13, 40])
+def test_a_jpeg_cut_before_a_restart_marker_is_rejected(blocks):
+    data = encoded(noise_image(200, 200), "JPEG", restart_marker_blocks=blocks)
+    markers = [match.start() for match in re.finditer(rb"\xff[\xd0-\xd7]", data)]
+    for marker in markers:
+        for length in (marker, marker - 2, marker + 2):
+            with pytest.raises(UserError, match="damaged"):
+                decode_image(data[:length])
 
 
 def test_a_jpeg_without_bytes_of_its_last_block_is_read():

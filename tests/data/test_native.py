@@ -101,7 +101,7 @@ def test_the_files_are_as_the_manifest_says(manifest):
 
 
 def test_a_missing_manifest_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "DATA_DIR", tmp_path)
+    monkeypatch.setattr(files, "NATIVE", tmp_path / "native.csv")
     with pytest.raises(UserError, match=r"native.csv is missing. Restore it"):
         read_manifest()
 
