@@ -143,9 +143,11 @@ class _Terminal:
         print(f"\r{line[:width]:<{width}}" if self.live else f"{line}\n", end="", file=sys.stderr, flush=True)
 
     def watch(self) -> None:
-        """Show the state twice a second, or four times a minute in a log, until it is done; then once more."""
-        while not self.done.wait(0.5 if self.live else 15):
+        """Show the state twice a second, or at first and then four times a minute in a log, and once it is done."""
+        interval = 0.5
+        while not self.done.wait(interval):
             self.show()
+            interval = 0.5 if self.live else 15
         self.show()
 
     @contextlib.contextmanager
