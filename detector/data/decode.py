@@ -4,7 +4,6 @@ import io
 import re
 import warnings
 import zlib
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from detector.core.console import UserError
+from detector.data.jpeg_bytes import continuation, has_all_scans, without_comments
 
 MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 50_000_000
@@ -186,55 +186,13 @@ def _load_jpeg(data: bytes) -> Image.Image:
 
     libjpeg fills absent pixels. They differ between a file that is continued by its end, and one by other bytes.
     """
-    data = _without_comments(data.rstrip(b"\xff"))
-    image, continued = (_load_whole(data + tail + b"\xff\xd9") for tail in (b"", _continuation(data)))
+    data = without_comments(data.rstrip(b"\xff"))
+    image, continued = (_load_whole(data + tail + b"\xff\xd9") for tail in (b"", continuation(data)))
     changed = np.asarray(image) != np.asarray(continued)
     absent = changed.reshape(image.height, image.width, -1).any(-1).sum()
-    if absent > min(400, changed.size // 300) or not _has_all_scans(data):  # 400: one block of 16x16, smoothed
+    if absent > min(400, changed.size // 300) or not has_all_scans(data):  # 400: one block of 16x16, smoothed
         raise OSError("truncated")
     return image
-
-
-def _continuation(data: bytes) -> bytes:
-    """Return bytes that libjpeg reads as further image data, with the restart markers that would follow."""
-    noise = bytes(range(1, 255)) * 16
-    markers = re.findall(rb"\xff[\xd0-\xd7]", data[data.rfind(b"\xff\xda") :])
-    following = markers[-1][1] + 1 if markers else 0
-    return noise + b"".join(bytes((0xFF, 0xD0 + (following + i) % 8)) + noise for i in range(8))
-
-
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield marker, start and end of each segment of a JPEG file up to its end; image data lies between segments."""
-    position, marker = 2, re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
-    while (match := marker.search(data, position)) and match[1] != b"\xd9":
-        position = match.end() + int.from_bytes(data[match.end() : match.end() + 2])
-        yield match[1][0], match.end() - 2, position
-
-
-def _without_comments(data: bytes) -> bytes:
-    """Return a JPEG file with EXIF, ICC profile and colour transform as its only metadata."""
-    kept = [data[:2]]
-    for marker, start, end in _jpeg_segments(data):
-        if marker == 0xDA:  # start of a scan
-            return b"".join([*kept, data[start:]])
-        is_comment = 0xE0 <= marker <= 0xEF or marker == 0xFE
-        if not is_comment or data[start + 4 : end].startswith((b"Exif\0\0", b"ICC_PROFILE\0", b"Adobe")):
-            kept.append(data[start:end])
-    return data
-
-
-def _has_all_scans(data: bytes) -> bool:
-    """Return whether the scans of a JPEG file have all bits of all 64 coefficients of each component."""
-    absent_bits = {}
-    for marker, start, end in _jpeg_segments(data):
-        body = data[start + 4 : end]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of the frame
-            absent_bits = {component: np.full(64, 99) for component in body[6::3]}
-        if marker == 0xDA:
-            first, last, bits = body[-3:]
-            for component in body[1:-3:2]:
-                absent_bits[component][first : last + 1] = bits & 15
-    return not any(bits.any() for bits in absent_bits.values())
 
 
 def _upright(image: Image.Image) -> Image.Image:
