@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ from detector.data.native import read_manifest
 if TYPE_CHECKING:
     import pandas as pd
 
+Made = tuple[list[tuple], bytes | UserError]  # a row and its file, or rows and the error that concerns them
 LIMIT_S = 1800  # seconds that one call of git or jpegtran may take
 BATCH = 32  # originals that one call of git fetches; the number bounds what an interruption loses
 # Never ask for a password, give up a stalled transfer after a minute, start no housekeeping in the background
@@ -52,24 +53,38 @@ def rebuild_sources(host: str = "https://github.com", mirror: Path | None = None
     manifest = _choose(read_manifest(), only)
     if shutil.which("git") is None:
         raise UserError("git was not found, and it fetches the originals. Install it and run again.")
-    address, failed = str(mirror.resolve() if mirror else host.rstrip("/")), 0
-    with progress(total=len(manifest), desc="rebuilding data/sources", unit=" files") as bar:
-        rows = manifest[[not _is_rebuilt(row) for row in manifest.itertuples()]]
+    address = str(mirror.resolve() if mirror else host.rstrip("/"))
+    fill_folder(files.SOURCES_DIR, manifest, lambda rows: _rebuild(rows, address))
+
+
+def fill_folder(folder: Path, manifest: "pd.DataFrame", make: Callable[["pd.DataFrame"], Iterator[Made]]) -> None:
+    """Write every file of a manifest that `folder` lacks, and print one sentence for each failure.
+
+    Args:
+        folder: The folder that the paths in the manifest's column `file` are relative to.
+        manifest: One row for each file, with its `file` and its `sha256`.
+        make: Yields each given row with the bytes of its file, or the rows that one error concerns with the error.
+
+    Raises UserError if a file cannot be written or some files failed.
+    """
+    failed = 0
+    with progress(total=len(manifest), desc=f"rebuilding data/{folder.name}", unit=" files") as bar:
+        rows = manifest[[not _is_made(folder / row.file, row.sha256) for row in manifest.itertuples()]]
         bar.update(len(manifest) - len(rows))
-        for cut_rows, crop in _rebuild(rows, address):
-            bar.update(len(cut_rows))
-            if isinstance(crop, UserError):
-                failed += len(cut_rows)
-                bar.write(str(crop), file=sys.stderr)
+        for made_rows, data in make(rows):
+            bar.update(len(made_rows))
+            if isinstance(data, UserError):
+                failed += len(made_rows)
+                bar.write(str(data), file=sys.stderr)
             else:
-                with files.atomic_write(files.SOURCES_DIR / cut_rows[0].file) as part:
-                    part.write_bytes(crop)
+                with files.atomic_write(folder / made_rows[0].file) as part:
+                    part.write_bytes(data)
     if failed:
         raise UserError(
             f"{failed:,} of {len(manifest):,} files could not be rebuilt, for the reasons above. Run again to try only "
             "those."
         )
-    print(f"{files.SOURCES_DIR} has all {len(manifest):,} files of the chosen sources.")
+    print(f"{folder} has all {len(manifest):,} files that were requested.")
 
 
 def _choose(manifest: "pd.DataFrame", only: Sequence[str]) -> "pd.DataFrame":
@@ -79,12 +94,11 @@ def _choose(manifest: "pd.DataFrame", only: Sequence[str]) -> "pd.DataFrame":
     return manifest[manifest.source.isin(list(only))] if only else manifest
 
 
-def _is_rebuilt(row: tuple) -> bool:
-    path = files.SOURCES_DIR / row.file
-    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == row.sha256
+def _is_made(path: Path, sha256: str) -> bool:
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256
 
 
-def _rebuild(rows: "pd.DataFrame", address: str) -> Iterator[tuple[list[tuple], bytes | UserError]]:
+def _rebuild(rows: "pd.DataFrame", address: str) -> Iterator[Made]:
     """Yield each row with its crop, or the rows that one error concerns with the error."""
     lossless = rows.quality == ""
     if lossless.any() and shutil.which("jpegtran") is None:
@@ -100,7 +114,7 @@ def _rebuild(rows: "pd.DataFrame", address: str) -> Iterator[tuple[list[tuple], 
             yield from _rebuild_repository(list(group.itertuples()), f"{address}/{repository}", Path(folder))
 
 
-def _rebuild_repository(rows: list[tuple], url: str, folder: Path) -> Iterator[tuple[list[tuple], bytes | UserError]]:
+def _rebuild_repository(rows: list[tuple], url: str, folder: Path) -> Iterator[Made]:
     by_blob = {}
     for row in rows:
         by_blob.setdefault(row.blob, []).append(row)
@@ -113,7 +127,7 @@ def _rebuild_repository(rows: list[tuple], url: str, folder: Path) -> Iterator[t
         except UserError as error:
             absent = [blob for blob in batch if blob in str(error)]  # git names one of the blobs that do not exist
             lost = [row for blob in absent or waiting for row in by_blob[blob]]
-            reason = f"{url} gave no original ({error}), so {_count(lost)} missing."
+            reason = f"{url} gave no original ({error}), so {count_files(lost)} missing."
             yield lost, UserError(f"{reason} Check the connection and the manifest, or use a mirror.")
             waiting = [blob for blob in waiting if absent and blob not in absent]
         else:
@@ -121,7 +135,7 @@ def _rebuild_repository(rows: list[tuple], url: str, folder: Path) -> Iterator[t
             waiting = waiting[BATCH:]
 
 
-def _count(rows: list[tuple]) -> str:
+def count_files(rows: list[tuple]) -> str:
     """Return the number of rows with the first file's name, as the subject of a sentence."""
     return f"{rows[0].file} is" if len(rows) == 1 else f"{rows[0].file} and {len(rows) - 1:,} more are"
 
