@@ -42,7 +42,7 @@ def corrupt(pixels: torch.Tensor, name: str, severity: int) -> torch.Tensor:
 def encode(pixels: torch.Tensor, quality: float, codec: str) -> torch.Tensor:
     """Encode and decode images by Pillow's 'JPEG' (4:2:0) or 'WEBP' (lossy) codec, with a quality of 1 to 100."""
     images = [encode_decode(TF.to_pil_image(image), codec, quality=round(quality)) for image in pixels]
-    return torch.stack([TF.pil_to_tensor(image) for image in images])
+    return torch.stack([TF.pil_to_tensor(image) for image in images]) if images else pixels
 
 
 def blur(pixels: torch.Tensor, sigma: float) -> torch.Tensor:

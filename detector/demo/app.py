@@ -38,7 +38,7 @@ MAX_FILES = 500
 COLUMNS = {"file": 180, "label": 90, "P(FAKE)": 90, "reason": 300, "evidence": 200, "model": 120}  # widths, pixels
 ONE_AT_A_TIME = {"concurrency_id": "model", "concurrency_limit": 1, "show_progress": "minimal"}  # one uses all cores
 INTERNAL = {"show_progress": "hidden", "api_visibility": "private"}
-NO_PANELS = (None, "") * 3
+NO_PANELS = (None, "") * 2
 NO_ANSWER = (status_html(""), None, None, *NO_PANELS, "")
 NO_TABLE = (pd.DataFrame(columns=list(COLUMNS)), gr.update(value=None, interactive=False), status_html(""))
 
@@ -103,7 +103,7 @@ def build_demo(models: Mapping[str, Detector], examples: Sequence[Image.Image] =
 def _one_image(models: Mapping[str, Detector], choice: gr.Radio, examples: Sequence[Image.Image]) -> None:
     """Add the tab of one image: the prediction first, its evidence afterwards."""
     shown = {"interactive": False, "buttons": ["fullscreen"]}
-    view, sources = "Model input: the full image at 32×32 pixels", ["upload", "clipboard"]
+    view, sources = "Model input: the image at 32×32 pixels", ["upload", "clipboard"]
     with gr.Row():
         with gr.Column():
             image = gr.Image(type="filepath", sources=sources, label="Your image", height=280, format="png")
@@ -112,14 +112,14 @@ def _one_image(models: Mapping[str, Detector], choice: gr.Radio, examples: Seque
         with gr.Column():
             status = gr.HTML(status_html(""), label="Prediction")
             probability = gr.Label(label="P(FAKE) and P(REAL)", show_heading=False)
-            full = gr.Image(alt_text=view, label=view, height=200, **shown)
+            model_input = gr.Image(alt_text=view, label=view, height=200, **shown)
     panels, hidden = [], {"show_label": False, "elem_classes": "panel"}  # the caption takes the label's place
     with gr.Row():
-        for label in ("Evidence by place", "Evidence by level of detail", "P(FAKE) of each crop"):
+        for label in ("Evidence by place", "Evidence by level of detail"):
             with gr.Column(min_width=240):
                 caption = gr.Markdown()
                 panels += [gr.Image(alt_text=label, label=label, **hidden, **shown), caption]
-    outputs = [status, probability, full, *panels, gr.Markdown()]
+    outputs = [status, probability, model_input, *panels, gr.Markdown()]
     changes = [image.change, choice.change]
     # The answer is removed at once, so that it never stands beside another image or another model's name
     cleared = gr.on(changes, lambda: NO_ANSWER, None, outputs, queue=False, **INTERNAL)
@@ -132,7 +132,7 @@ def _one_image(models: Mapping[str, Detector], choice: gr.Radio, examples: Seque
 
 def _answer(models: Mapping[str, Detector]) -> Callable:
     def answer(upload: dict | None, name: str) -> Iterator[tuple]:
-        """Predict one image: status, probabilities, model input, three captioned panels, evidence in the file."""
+        """Predict one image: status, probabilities, model input, two captioned panels, evidence in the file."""
         if upload is None:
             yield NO_ANSWER
             return
@@ -143,12 +143,12 @@ def _answer(models: Mapping[str, Detector]) -> Callable:
             yield status_html(str(error)), *NO_ANSWER[1:]
             return
         prediction, in_file = predict_image(model, image), f"{FILE_EVIDENCE}\n\n{evidence_text(find_evidence(data))}"
-        if prediction.images is None:
+        if prediction.pixels is None:
             yield prediction_html(model, prediction), None, None, *NO_PANELS, in_file
             return
-        full = to_pil(prediction.images.full[0]).resize((256, 256), Image.Resampling.NEAREST)
+        model_input = to_pil(prediction.pixels[0]).resize((256, 256), Image.Resampling.NEAREST)
         probabilities = {"FAKE": prediction.probability, "REAL": 1 - prediction.probability}
-        shown = (prediction_html(model, prediction), probabilities, full)
+        shown = (prediction_html(model, prediction), probabilities, model_input)
         yield *shown, *NO_PANELS, in_file
         yield *shown, *chain.from_iterable(evidence_panels(model, prediction)), in_file
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from detector.core.labels import CLASSES
 from detector.inference.calibration import CERTAINTY, RISK
-from detector.inference.decision import ABSTAIN, Prediction
+from detector.inference.prediction import ABSTAIN, Prediction
 from detector.models.base import Detector
 from detector.models.weights import RELEASED
 from detector.report.model_card import source_limits
@@ -16,14 +16,12 @@ ABOUT = f"""
 
 Upload an image. The model predicts REAL (a photo) or FAKE (AI-generated), and P(FAKE), the probability that the image
 is FAKE. Bars and borders around the image are removed. The image is then cropped to its centre square and resized to
-32×32 pixels, the size that the models were trained on. Where an image has at least 64×64 pixels, `multi-source` also
-scores nine crops of it, resized to 64×64 pixels.
+32×32 pixels, the size that the models were trained on.
 **A prediction is not proof.**
 """
 LIMITS = f"""
 **Training data.** CIFAKE: small photos of animals and vehicles in ten classes, and images of the same classes by one
-generator, Stable Diffusion 1.4. `multi-source` was also trained on photos of 200 classes, on further images by Stable
-Diffusion 1.4, and on images by nine small generators that we trained.
+generator, Stable Diffusion 1.4.
 
 **Abstention.** A model abstains ('{ABSTAIN}') if the image differs from the training images, if the model is not
 confident, or if a small change (JPEG compression, resizing, cropping) changes the prediction. On unmodified CIFAKE
@@ -31,13 +29,13 @@ images, at most {RISK:.1%} of the remaining predictions are wrong, with {CERTAIN
 
 **Errors to expect.** On photos from other sources and images by other generators, the models are often wrong or not
 sure. They often classify images of 32-pixel generators as REAL, with high confidence. Resizing to 32×32
-pixels removes most traces that a generator leaves in a large image. The nine crops keep some of them.
+pixels removes most traces that a generator leaves in a large image.
 
 **Privacy.** Images are processed on the computer that serves this page, and deleted there after about an hour. With a
 public link they also pass through the servers of Gradio, the company behind this interface.
 """
 METRICS = """
-**Results by source,** without crops. *FPR*: share of photos predicted FAKE. *Recall*: share of generated images
+**Results by source.** *FPR*: share of photos predicted FAKE. *Recall*: share of generated images
 predicted FAKE. *AUC*: how well P(FAKE) separates generated images from photos, from 0.5 (chance) to 1. *OOD rate*:
 share of images that differ from the training images. *Coverage*: share of images without abstention.
 *Selective accuracy*: accuracy on these images.
@@ -60,7 +58,7 @@ def prediction_html(model: Detector, prediction: Prediction) -> str:
     """Return the prediction and its three checks, for eyes and screen readers."""
     reason = html.escape(f"{prediction.reason[0].upper()}{prediction.reason[1:]}. {prediction.frame}")
     title = f"Prediction: {prediction.label or ABSTAIN}"
-    if prediction.images is None:
+    if prediction.pixels is None:
         return status_html(title, f"<p>{reason}</p>")
     p, threshold = prediction.probability, f"the threshold of {float(model.confidence_threshold):.1%}"
     confidence = f"P({CLASSES[p >= 0.5]}) is {max(p, 1 - p):.1%}"

@@ -1,11 +1,10 @@
-"""Figures of a prediction and its evidence: attribution maps, crops, frequency bands and a model's features."""
+"""Figures of a prediction and its evidence: attribution maps, frequency bands and a model's features."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -15,13 +14,12 @@ from detector.core.labels import CLASSES
 from detector.figures.style import COLORS, MODEL_COLORS, new_figure, show_image, symmetric
 
 
-def _overlay(axes: Axes, image: torch.Tensor, map_: torch.Tensor, largest: float | None = None) -> None:
-    """Show a signed map, of any size, over the grey image (3, H, W); colours reach from -`largest` to `largest`."""
+def _overlay(axes: Axes, image: torch.Tensor, map_: torch.Tensor) -> None:
+    """Show a signed map, of any size, over the grey image (3, H, W)."""
     height, width = image.shape[1:]
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
-    colours = symmetric(map_ if largest is None else np.array(largest), "RdBu_r")
     axes.imshow(image.permute(1, 2, 0).float().mean(2).numpy(), cmap="gray")
-    axes.imshow(map_.numpy(), alpha=0.65, extent=extent, interpolation="nearest", **colours)
+    axes.imshow(map_.numpy(), alpha=0.65, extent=extent, interpolation="nearest", **symmetric(map_, "RdBu_r"))
     axes.set_axis_off()
 
 
@@ -41,18 +39,6 @@ def map_over(image: torch.Tensor, map_: torch.Tensor) -> Figure:
     """Show one attribution map (32, 32) over its image, uint8 (3, 32, 32)."""
     figure, axes = new_figure("", size=(3.2, 3.2))
     _overlay(axes[0, 0], image, map_)
-    return figure
-
-
-def crop_probabilities(image: torch.Tensor, probabilities: torch.Tensor) -> Figure:
-    """Show P(FAKE) of the nine crops, (9,) row by row, over their image, uint8 (3, 64, 64).
-
-    Blue is 0, red is 1. Neighbouring crops overlap by half; where several cover a place, their mean is shown.
-    """
-    figure, axes = new_figure("", size=(3.2, 3.2))
-    grid = probabilities.reshape(1, 1, 3, 3)
-    quarters = F.avg_pool2d(grid, 2, stride=1, padding=1, count_include_pad=False)[0, 0]  # (4, 4)
-    _overlay(axes[0, 0], image, quarters - 0.5, 0.5)
     return figure
 
 

@@ -7,7 +7,6 @@ to the observed share of fakes on a balanced set, and the confidence threshold, 
 import numpy as np
 
 from detector.data.dataset import Images
-from detector.data.images import CroppedImages
 from detector.inference.decision import is_stable
 from detector.inference.predict import predict_features, predict_logits, predict_ood_scores, probabilities
 from detector.models.base import BANK_SIZE, Detector
@@ -35,7 +34,7 @@ def calibrate(model: Detector, train_set: Images, images: Images) -> None:
     model.temperature.fill_(1)
     logits, labels = predict_logits(model, images.pixels).double().numpy(), images.labels.numpy()
     model.temperature.fill_(fit_temperature(logits, labels))
-    stable = is_stable(model, CroppedImages.without_crops(images.pixels), probabilities(logits))
+    stable = is_stable(model, images.pixels, probabilities(logits))
     eligible = ((ood_scores <= model.ood_threshold.item()) & stable).numpy()
     margin = fit_margin(logits[eligible], labels[eligible])
     model.confidence_threshold.copy_(probabilities(margin / model.temperature))

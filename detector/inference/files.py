@@ -11,7 +11,8 @@ from detector.core import files
 from detector.core.console import UserError
 from detector.data.decode import decode_image, read_file
 from detector.data.folders import is_litter
-from detector.inference.decision import ABSTAIN, predict_image
+from detector.inference.decision import predict_image
+from detector.inference.prediction import ABSTAIN
 from detector.models.base import Detector
 from detector.models.weights import DEFAULT_MODEL, load_model
 from detector.provenance import find_evidence

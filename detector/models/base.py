@@ -23,13 +23,12 @@ class Detector(nn.Module):
     Args:
         features: number of features.
         flip_tta: average the logits of the image and its horizontal flip in evaluation mode, at twice the cost.
-        crops: also score crops of images larger than 32 pixels (`data.images.crop_image`).
         train_batch_norm: update batch-norm statistics in training, except in frozen layers.
     """
 
-    def __init__(self, features: int, *, flip_tta: bool = False, crops: bool = False, train_batch_norm: bool = True):
+    def __init__(self, features: int, *, flip_tta: bool = False, train_batch_norm: bool = True):
         super().__init__()
-        self.flip_tta, self.crops, self.train_batch_norm = flip_tta, crops, train_batch_norm
+        self.flip_tta, self.train_batch_norm = flip_tta, train_batch_norm
         self.head = nn.Linear(features, 1)
         self.register_buffer("temperature", torch.ones(()))
         self.register_buffer("confidence_threshold", torch.tensor(0.5))

@@ -17,7 +17,7 @@ class Transfer(Detector):
         backbone: 'efficientnet_lite0', or the wider and deeper 'efficientnet_lite2'.
         size: side in pixels that images are resized to, bilinearly. With 32 the first convolution has stride 1 instead
             of 2, so that later layers have the resolution that they have with size 64.
-        flip_tta, crops: as in `Detector`.
+        flip_tta: as in `Detector`.
         train_batch_norm: update batch-norm statistics in training; otherwise they stay those of ImageNet.
         pretrained: start from ImageNet weights; `load_model` does not need them.
 
@@ -30,7 +30,6 @@ class Transfer(Detector):
         backbone: str = "efficientnet_lite0",
         size: int = 64,
         flip_tta: bool = False,
-        crops: bool = False,
         train_batch_norm: bool = False,
         pretrained: bool = False,
     ):
@@ -39,7 +38,7 @@ class Transfer(Detector):
         network = timm.create_model(f"tf_{backbone}", num_classes=0)
         if pretrained:
             network.load_state_dict(rename_weights(published_weights(backbone), network.state_dict()))
-        options = {"flip_tta": flip_tta, "crops": crops, "train_batch_norm": train_batch_norm}
+        options = {"flip_tta": flip_tta, "train_batch_norm": train_batch_norm}
         super().__init__(network.num_features, **options)
         self.config = {"backbone": backbone, "size": size, **options}
         self.size, self.backbone = size, network

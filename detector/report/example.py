@@ -16,9 +16,9 @@ def prediction_figure(model: Detector, image: Image.Image) -> Figure:
     """Return the model's prediction for an image as a figure: beside the image, the model's input and P(FAKE)."""
     predicted = predict_image(model, image)
     shown = TF.pil_to_tensor(to_rgb(image))
-    if predicted.images is None:
+    if predicted.pixels is None:
         return unscored(shown, predicted.reason)
-    return prediction(shown, predicted.images.full[0], predicted.label, predicted.probability, predicted.reason)
+    return prediction(shown, predicted.pixels[0], predicted.label, predicted.probability, predicted.reason)
 
 
 def write_example() -> None:

@@ -26,14 +26,11 @@ HEAD = """# Model card
 Written by `python -m detector evaluate` from the weight files and `results.csv`. Intervals are 95%.
 
 **Intended use.** Research on detectors that tell photos from generated images. The models classify images of 32×32
-pixels. Larger images are resized; `multi-source` also scores nine crops of 32×32 pixels, cut from the image at 64×64.
+pixels. Larger images are resized.
 
 **Not intended.** Evidence about a person or a work: a prediction is not proof.
 
-**Training data.** `cnn` and `transfer` are trained on CIFAKE alone: photos and Stable Diffusion 1.4 images of ten
-classes. `multi-source` was also trained on photos of Tiny ImageNet, on Stable Diffusion images of ImageNet classes and
-on FAKE images by nine small generators. For `multi-source`, the unseen sources `REAL/tiny_imagenet` and
-`FAKE/sd14_other_pipeline` are therefore further images of training sources.
+**Training data.** The models are trained on CIFAKE alone: photos and Stable Diffusion 1.4 images of ten classes.
 
 **Metrics.** FAKE is the positive class. AUC on a generator compares it with CIFAKE's test photos. A model abstains
 ('not sure') if it is not confident, if the image is out of distribution (OOD), or if a small change of the image
@@ -42,8 +39,7 @@ The leak-free test omits test images with a duplicate in the train folder, and a
 within the test.
 
 **Limitations.** The results hold for unmodified CIFAKE images. On other photos and other generators the models are
-often wrong; the table of each model shows how often. `cnn` and `transfer` are trained on ten object classes,
-`multi-source` on 200 more.
+often wrong; the table of each model shows how often. The models are trained on ten object classes.
 """
 
 

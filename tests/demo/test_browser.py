@@ -23,12 +23,11 @@ pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="Chromium is no
 
 @pytest.fixture
 def page(tmp_path, monkeypatch):
-    """The open app. The model 'real' always predicts REAL; 'fake' always predicts FAKE, with crops."""
+    """The open app. The model 'real' always predicts REAL; 'fake' always predicts FAKE."""
     monkeypatch.setattr(texts, "source_limits", lambda name: f"Results of {name}")
     models = {name: CNN(widths=(16, 16), stem=16).eval() for name in ("real", "fake")}
     for model, bias in zip(models.values(), (-20.0, 20.0), strict=True):
         model.head.bias.data.fill_(bias)
-    models["fake"].crops = True
     options = ChromeOptions()
     options.binary_location = BROWSER
     options.add_experimental_option("prefs", {"download.default_directory": str(tmp_path / "downloads")})
@@ -72,7 +71,7 @@ def test_one_image_is_predicted_and_explained_by_each_model(page, images):
     wait(page, ".prose", "Evidence by place")
     wait(page, "label", "fake").click()
     wait(page, ".prediction", "Prediction: FAKE")
-    wait(page, ".prose", "P(FAKE) of each crop")
+    wait(page, ".prose", "as FAKE;")
     assert not find(page, "body", "Error")
 
 
@@ -132,5 +131,5 @@ def test_no_prediction_is_shown_beside_another_models_name(page, images, monkeyp
     until(page, lambda: not find(page, ".prediction", "FAKE"), seconds=3)
     wait(page, ".prediction", "Prediction: REAL")
     wait(page, ".prose", "Evidence by place")
-    assert not find(page, ".prediction", "FAKE") and not find(page, ".prose", "P(FAKE) of each crop")
+    assert not find(page, ".prediction", "FAKE") and not find(page, ".prose", "as FAKE;")
     assert len(running) == 2

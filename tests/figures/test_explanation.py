@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from detector.figures.explanation import band_bars, crop_probabilities, figure_image, map_over, prediction, tsne_scatter
+from detector.figures.explanation import band_bars, figure_image, map_over, prediction, tsne_scatter
 from detector.figures.style import new_figure
 
 IMAGE = torch.zeros(3, 32, 32, dtype=torch.uint8)
@@ -27,15 +27,6 @@ def test_a_map_has_zero_in_the_middle_and_covers_its_image():
     grey, overlay = map_over(IMAGE, map_).axes[0].images
     assert overlay.get_clim() == (-2, 2)
     assert overlay.get_extent() == [*grey.get_extent()]
-
-
-def test_overlapping_crops_are_averaged():
-    probabilities = torch.tensor([1.0, 0, 0, 0, 0, 0, 0, 0, 0])
-    _, overlay = crop_probabilities(torch.zeros(3, 64, 64, dtype=torch.uint8), probabilities).axes[0].images
-    shown = np.asarray(overlay.get_array()) + 0.5
-    np.testing.assert_allclose(shown[:2, :2], [[1, 0.5], [0.5, 0.25]])
-    assert shown[2:, :].max() == 0
-    assert overlay.get_clim() == (-0.5, 0.5)
 
 
 def test_bars_of_opposite_sign_have_different_colours():

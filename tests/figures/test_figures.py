@@ -15,9 +15,9 @@ from detector.figures import data, evaluation, explanation, training
 RNG = np.random.default_rng(0)
 FREQUENCIES = [f"{k / 32:.2f}" for k in range(1, 17)]
 BANDS = (0.0625, 0.125, 0.25, 0.5)
-DEMO_ONLY = {"band_bars", "crop_probabilities", "map_over", "prediction", "unscored"}  # and in README's example
+DEMO_ONLY = {"band_bars", "map_over", "prediction", "unscored"}  # and in README's example
 NO_AXES = {  # images, drawings and projections, which have no scale
-    "architecture", "class_grids", "crop_probabilities", "duplicate_pairs", "image_grid", "labelled_grid", "map_grid",
+    "architecture", "class_grids", "duplicate_pairs", "image_grid", "labelled_grid", "map_grid",
     "map_over", "mean_images", "tsne_scatter",
 }  # fmt: skip
 
@@ -118,7 +118,6 @@ def draw_all() -> dict[str, Figure]:
         ),
         "map_grid": figures.map_grid(images(4), attribution, list("abcd"), title="Attribution maps"),
         "map_over": explanation.map_over(images(), attribution[0]),
-        "crop_probabilities": explanation.crop_probabilities(images(side=64), torch.linspace(0, 1, 9)),
         "band_bars": explanation.band_bars(band_table().iloc[0]),
         "band_lines": figures.band_lines(band_table(), np.arange(40) % 2),
         "tsne_scatter": figures.tsne_scatter(RNG.normal(size=(40, 2)), np.arange(40) % 2, np.arange(40) % 7 == 0),

@@ -1,4 +1,4 @@
-"""The decision rule: each condition by itself, and equal results for one image and many, with and without crops."""
+"""The decision rule: each condition by itself, and equal results for one image and many."""
 
 import numpy as np
 import pandas as pd
@@ -8,33 +8,12 @@ from PIL import Image
 
 from detector.core.console import UserError
 from detector.data.corruptions import CORRUPTIONS
-from detector.data.images import CroppedImages, crop_image
+from detector.data.images import to_cifake_format
 from detector.inference import decision
-from detector.inference.decision import (
-    PERTURBATIONS,
-    decide,
-    explain_decision,
-    is_stable,
-    predict_image,
-    prepare,
-)
+from detector.inference.decision import PERTURBATIONS, decide, explain_decision, predict_image
 from detector.inference.predict import predict, predict_logits, predict_ood_scores
-from detector.models.cnn import CNN
 
 NOISE = Image.effect_noise((64, 64), 50)
-
-
-def with_crops(pixels: torch.Tensor, counts: list[int]) -> CroppedImages:
-    """Take images of `counts` crops each from pixels (N, 3, 32, 32), in the order full image, crops."""
-    items = [
-        CroppedImages(own[:1], own[1:], torch.zeros(len(own) - 1, dtype=torch.int64))
-        for own in pixels.split([1 + count for count in counts])
-    ]
-    return CroppedImages.join(items)
-
-
-def cropped_probabilities(model: CNN, images: CroppedImages) -> torch.Tensor:
-    return torch.tensor(decide(model, images)["probability"].to_numpy(np.float32))
 
 
 def mildest(pixels: torch.Tensor, name: str) -> torch.Tensor:
@@ -50,15 +29,13 @@ def undecided(small_cnn, toy):
 
 
 def test_the_label_follows_the_probability(small_cnn):
-    """With a model that uses crops, on an image large enough to have them."""
-    small_cnn.crops = True
     labels = set()
     for bias in (-20.0, 20.0):
         small_cnn.head.bias.data.fill_(bias)
         prediction = predict_image(small_cnn, NOISE)
-        assert torch.equal(prediction.images.full, crop_image(NOISE).full)
-        assert torch.equal(prediction.images.crops, crop_image(NOISE).crops)
-        assert prediction.probability == decide(small_cnn, prediction.images)["probability"][0]
+        assert torch.equal(prediction.pixels, to_cifake_format(NOISE)[None])
+        assert torch.equal(prediction.logit, predict_logits(small_cnn, prediction.pixels))
+        assert prediction.probability == decide(small_cnn, prediction.pixels)["probability"][0]
         assert prediction.label == ("FAKE" if prediction.probability >= 0.5 else "REAL")
         labels.add(prediction.label)
     assert labels == {"REAL", "FAKE"}
@@ -96,19 +73,6 @@ def test_abstains_where_a_perturbation_changes_the_class(undecided):
     assert (table.loc[~same.numpy(), "label"] == "not sure").all()
 
 
-def test_crops_too_must_be_stable(undecided):
-    """The full image may keep its class while the crops change the prediction."""
-    model, pixels = undecided
-    images = with_crops(pixels, [9] * 20)
-    before = cropped_probabilities(model, images)
-    same = torch.ones(20, dtype=torch.bool)
-    for name in PERTURBATIONS:
-        changed = with_crops(mildest(pixels, name), [9] * 20)
-        same &= (cropped_probabilities(model, changed) >= 0.5) == (before >= 0.5)
-    assert is_stable(model, images, before).tolist() == same.tolist()
-    assert 0 < same.sum() < 20
-
-
 def test_many_images_are_decided_as_one(small_cnn, toy):
     pixels = toy.test.pixels[:40]
     table = decide(small_cnn, pixels)
@@ -124,44 +88,15 @@ def test_no_images_give_no_rows(small_cnn):
     assert len(decide(small_cnn, torch.empty(0, 3, 32, 32, dtype=torch.uint8))) == 0
 
 
-def test_crops_weigh_as_much_as_the_full_image(small_cnn, toy):
-    """By hand: one image without crops and one with three."""
-    pixels = toy.test.pixels[:5]
-    logits = predict_logits(small_cnn, pixels)
-    expected = torch.sigmoid(torch.stack([logits[0], logits[1] / 2 + logits[2:].mean() / 2]))
-    assert torch.allclose(cropped_probabilities(small_cnn, with_crops(pixels, [0, 3])), expected)
-    assert torch.allclose(cropped_probabilities(small_cnn, CroppedImages.without_crops(pixels)), torch.sigmoid(logits))
-
-
-def test_images_with_and_without_crops_are_decided_together_as_alone(small_cnn, toy):
-    pixels, counts = toy.test.pixels[:60], [0, 9, 9, 0, 9, 9, 0, 9, 6]
-    together = decide(small_cnn, with_crops(pixels, counts))
-    each = zip(pixels.split([1 + count for count in counts]), counts, strict=True)
-    alone = pd.concat([decide(small_cnn, with_crops(own, [count])) for own, count in each], ignore_index=True)
-    pd.testing.assert_frame_equal(together, alone, atol=1e-5)
-
-
-def test_crops_are_for_models_that_use_them(small_cnn):
-    full = prepare(small_cnn, NOISE)
-    assert torch.equal(full.full, crop_image(NOISE).full) and len(full.crops) == 0
-    prediction = predict_image(small_cnn, NOISE)
-    assert prediction.probability == float(predict(small_cnn, full.full)[0])
-    assert prediction.crop_probabilities.shape == (0,)
-    small_cnn.crops = True
-    prediction = predict_image(small_cnn, NOISE)
-    assert torch.allclose(prediction.crop_probabilities, predict(small_cnn, crop_image(NOISE).crops), atol=1e-6)
-
-
 def test_a_path_is_opened_once_and_each_image_scored_once(small_cnn, tmp_path, monkeypatch):
-    """Ten inputs and three perturbations of them, and one OOD score: nothing is computed again for the explanation."""
+    """The image, three perturbations of it, and its OOD score: nothing is computed again for the explanation."""
     NOISE.save(tmp_path / "noise.png")
     opened, scored = [], []
     open_image, features = decision.open_image, small_cnn.features
     monkeypatch.setattr(decision, "open_image", lambda path: opened.append(path) or open_image(path))
     monkeypatch.setattr(small_cnn, "features", lambda pixels: scored.append(len(pixels)) or features(pixels))
-    small_cnn.crops = True
     prediction = predict_image(small_cnn, str(tmp_path / "noise.png"))
-    assert len(opened) == 1 and sum(scored) == 4 * 10 + 1
+    assert len(opened) == 1 and sum(scored) == 1 + 3 + 1
     assert prediction.probability == pytest.approx(predict_image(small_cnn, NOISE).probability)
 
 

@@ -40,16 +40,6 @@ def test_an_unreadable_file_is_a_row_and_not_the_end(small_cnn, tmp_path):
     assert rows[0]["reason"] == expected.reason
 
 
-def test_images_with_and_without_crops_keep_their_rows(small_cnn, tmp_path):
-    small_cnn.crops = True
-    for name, side in (("a", 40), ("b", 64), ("c", 40), ("d", 80)):
-        Image.effect_noise((side, side), 50).save(tmp_path / f"{name}.png")
-    paths = find_files([tmp_path])
-    for path, row in zip(paths, predict_files(small_cnn, paths), strict=True):
-        assert row["file"] == str(path)
-        assert row["probability"] == pytest.approx(predict_image(small_cnn, path).probability, abs=1e-5)
-
-
 def test_a_frame_is_removed_and_evidence_in_the_file_is_a_column(small_cnn, tmp_path):
     photo = Image.fromarray(load_sample_image("flower.jpg"))
     metadata = PngInfo()

@@ -38,7 +38,7 @@ def test_the_results_are_of_the_released_models_and_whole_sets():
 
 
 def test_the_limits_of_a_model_are_its_own_and_empty_without_results():
-    assert "REAL/tiny_imagenet" in source_limits("multi-source")
+    assert "REAL/tiny_imagenet" in source_limits("transfer")
     assert source_limits("cnn").splitlines()[2:] != source_limits("transfer").splitlines()[2:]
     assert source_limits("a model of one's own") == ""
 
