@@ -12,6 +12,7 @@ from scipy.fft import dctn
 
 YCBCR = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])  # ITU-T T.871
 QUALITIES = range(50, 101)  # that `_pixel_quality` compares
+MIN_FIT = 0.15  # from -1 to 1; 99% of images without compression on the grid are below
 LOW_FREQUENCIES = [8 * v + u for v in range(5) for u in range(5) if 0 < u + v < 5]  # that JPEG rarely sets to 0
 SLOW = 0.1  # cycles per pixel: content dominates lower frequencies
 LOBE = 2.5  # bins: half the width of a peak under a Hann window
@@ -23,14 +24,13 @@ def properties(image: Image.Image, data: bytes | None) -> dict[str, float]:
     `width`, `height`, `aspect`: in pixels, and their ratio.
     `file_quality`, `file_subsampling`: JPEG quality of the standard tables nearest to the file's, and chroma
         subsampling (0 for 4:4:4, 1 for 4:2:2, 2 for 4:2:0); nan without `data` or if these are not JPEG.
-    `pixel_quality`, `pixel_quality_fit`: the JPEG quality that explains the pixels best on the 8x8 grid, and how well,
-        from -1 to 1.
+    `pixel_quality`: the JPEG quality that explains the pixels best on the 8x8 grid; nan if none explains them.
     `blockiness`, `blockiness_elsewhere`, `grid_aligned`: strength of 8x8 block edges at the image's origin, the largest
         at the 63 other offsets, in units of the mean difference of neighbours; 1 if the first is the larger, else 0.
     `chroma_horizontal`, `chroma_vertical`: power above a quarter cycle per pixel of both chroma channels, relative to
         luma, in dB.
-    `periodicity`, `periodicity_frequency`, `periodicity_eighths`: height of the highest peak that interpolation leaves,
-        relative to the median, its frequency in cycles per pixel, and the highest at JPEG's multiples of 1/8.
+    `periodicity`, `periodicity_frequency`: height of the highest peak that interpolation leaves, relative to the
+        median, and its frequency in cycles per pixel.
 
     Args:
         image: the pixels that are measured.
@@ -39,7 +39,7 @@ def properties(image: Image.Image, data: bytes | None) -> dict[str, float]:
     width, height = image.size
     luma, blue, red = np.tensordot(YCBCR, np.asarray(image, np.float64), axes=(1, 2))  # each (H, W)
     measured = {"width": width, "height": height, "aspect": width / height}
-    measured |= _codec(data) | _pixel_quality(luma) | _blockiness(luma)
+    measured |= _codec(data) | {"pixel_quality": _pixel_quality(luma)} | _blockiness(luma)
     for name, axis in {"chroma_horizontal": 1, "chroma_vertical": 0}.items():
         chroma = _high_power(blue, axis) + _high_power(red, axis)
         measured[name] = 10 * np.log10((chroma + 1e-3) / (_high_power(luma, axis) + 1e-3))
@@ -65,10 +65,11 @@ def _codec(data: bytes | None) -> dict[str, float]:
     return dict(zip(names, (quality, sampling if sampling >= 0 else np.nan), strict=True))
 
 
-def _pixel_quality(luma: np.ndarray) -> dict[str, float]:
-    """Return the quality whose quantisation steps divide the DCT coefficients best.
+def _pixel_quality(luma: np.ndarray) -> float:
+    """Return the quality whose quantisation steps divide the DCT coefficients best; nan below MIN_FIT.
 
-    The fit is the mean cosine of coefficient / step, in turns, over coefficients that do not round to zero.
+    The fit is the mean cosine of coefficient / step, in turns, over coefficients that do not round to zero. The fit
+    itself is no property: at equal quality, it depends on how many coefficients the content has.
     """
     height, width = (length // 8 * 8 for length in luma.shape)
     blocks = luma[:height, :width].reshape(height // 8, 8, width // 8, 8)
@@ -79,7 +80,7 @@ def _pixel_quality(luma: np.ndarray) -> dict[str, float]:
         turns = turns[np.abs(turns) > 0.5]
         fits[quality] = np.cos(2 * np.pi * turns).sum() / (len(turns) + 10)  # 10: a few coefficients are no evidence
     best = max(fits, key=fits.get)
-    return {"pixel_quality": best, "pixel_quality_fit": fits[best]}
+    return best if fits[best] > MIN_FIT else np.nan
 
 
 def _blockiness(luma: np.ndarray) -> dict[str, float]:
@@ -110,7 +111,7 @@ def _periodicity(plane: np.ndarray) -> dict[str, float]:
     """Return the peaks in the spectrum of the second derivative's mean magnitude.
 
     Interpolation makes the magnitude periodic (Gallagher 2005, 'Detection of linear and cubic interpolation in JPEG
-    compressed images').
+    compressed images'). As in that paper, JPEG's own peaks at multiples of 1/8 are left out.
     """
     signal = np.abs(np.diff(plane, 2, axis=1)).mean(0)
     spectrum = np.abs(np.fft.rfft((signal - signal.mean()) * np.hanning(len(signal))))
@@ -119,8 +120,4 @@ def _periodicity(plane: np.ndarray) -> dict[str, float]:
     fast = frequency > SLOW
     relative = spectrum / (np.median(spectrum[fast]) + 1e-6)
     free = np.where(fast & ~eighths, relative, 0)
-    return {
-        "periodicity": free.max(),
-        "periodicity_frequency": frequency[free.argmax()],
-        "periodicity_eighths": relative[fast & eighths].max(),
-    }
+    return {"periodicity": free.max(), "periodicity_frequency": frequency[free.argmax()]}

@@ -38,9 +38,10 @@ def test_quality_is_estimated_from_the_tables_and_from_the_pixels(image, quality
     assert measured["pixel_quality"] == pytest.approx(quality, abs=3)
 
 
-def test_the_pixels_fit_a_quality_only_after_compression(image):
-    fits = [properties(view, None)["pixel_quality_fit"] for view in (image, encode_decode(image, quality=80))]
-    assert fits[0] < 0.3 and fits[1] > 0.6
+def test_no_quality_explains_pixels_without_compression_or_off_the_grid(image):
+    compressed = encode_decode(image, quality=80)
+    for view in (image, compressed.crop((3, 3, 224, 224)), compressed.resize((202, 202))):
+        assert np.isnan(properties(view, None)["pixel_quality"])
 
 
 @pytest.mark.parametrize(("subsampling", "code"), [("4:4:4", 0), ("4:2:2", 1), ("4:2:0", 2)])
@@ -85,11 +86,12 @@ def test_periodicity_shows_the_scale(image, resampling):
 
 
 def test_jpegs_grid_is_no_sign_of_interpolation(image):
-    before, after = (properties(view, None) for view in (image, encode_decode(image, quality=50)))
-    assert after["periodicity_eighths"] > 3 * before["periodicity_eighths"]
-    assert after["periodicity"] < 2 * before["periodicity"]
+    before, after = (properties(view, None)["periodicity"] for view in (image, encode_decode(image, quality=50)))
+    assert after < 2 * before
 
 
 def test_a_blank_image_has_finite_properties():
     measured = properties(Image.new("RGB", (224, 224), "grey"), None)
-    assert np.isfinite([value for name, value in measured.items() if not name.startswith("file_")]).all()
+    assert np.isfinite(
+        [value for name, value in measured.items() if not name.endswith(("quality", "subsampling"))]
+    ).all()
