@@ -26,9 +26,11 @@ def predict(options: argparse.Namespace) -> None:
 def demo(options: argparse.Namespace) -> None:
     """Serve the demo on localhost until interrupted."""
     from detector.demo import launch_demo
-    from detector.models.weights import released_models
+    from detector.models.weights import NATIVE_RELEASED, RELEASED, released_models
 
-    launch_demo(released_models(), server_port=options.port, quiet=False, prevent_thread_lock=False)
+    launch_demo(
+        released_models([*NATIVE_RELEASED, *RELEASED]), server_port=options.port, quiet=False, prevent_thread_lock=False
+    )
 
 
 def train(options: argparse.Namespace) -> None:
@@ -94,7 +96,7 @@ def parser() -> argparse.ArgumentParser:
     added = command(demo)
     added.add_argument("--port", type=int, help="default: the first free one from 7860")
     added = command(train)
-    added.add_argument("model", metavar="NAME", help="cnn or transfer")
+    added.add_argument("model", metavar="NAME", help="cnn, transfer, native or native-small")
     added.add_argument("--smoke", **smoke)
     added = command(evaluate)
     added.add_argument("models", nargs="*", metavar="NAME", help="default: all released models")

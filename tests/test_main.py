@@ -23,7 +23,7 @@ def test_a_folder_becomes_a_table(tmp_path):
     assert done.returncode == 1
     assert "1 of 2 files could not be read" in done.stderr
     table = pd.read_csv(tmp_path / "out.csv")
-    assert table.columns.tolist() == ["file", "label", "probability", "reason", "evidence"]
+    assert table.columns.tolist() == ["file", "label", "probability", "reason", "evidence", "model"]
     assert table["file"].str[-5:].tolist() == ["a.png", "b.png"]
     assert table.loc[0, "label"] in ("REAL", "FAKE", "not sure")
     assert f"{table.loc[0, 'label']}\t{tmp_path / 'in' / 'a.png'}" in done.stdout
@@ -53,7 +53,7 @@ def test_bad_input_is_one_sentence_and_a_status(arguments, environment, message,
 
 
 def test_predictions_before_an_interruption_are_kept(tmp_path, monkeypatch, capsys):
-    def interrupted(model, paths):
+    def interrupted(models, paths, wanted):
         yield {"file": "a.png", "label": "REAL", "probability": 0.25, "reason": "probably a photo"}
         raise KeyboardInterrupt
 

@@ -28,11 +28,13 @@ CIFAKE_CHECKSUMS = DATA_DIR / "cifake.checksums.npy"  # one for each published f
 CIFAKE_CACHE = DATA_DIR / "cifake.safetensors"  # the decoded pixels
 LEAKS = DATA_DIR / "leaks.csv"  # test images with a duplicate in train or test
 TRAIN_DUPLICATES = DATA_DIR / "train_duplicates.csv"  # pairs of duplicates within CIFAKE's train folder
+NATIVE_FEATURES = DATA_DIR / "native_features.safetensors"  # CLIP's features of data/sources and data/packages
 NATIVE = DATA_DIR / "native.csv"  # the manifest of data/sources: one row for each file
 PACKAGES = DATA_DIR / "packages.csv"  # the manifest of data/packages
 UNSEEN_DIR = DATA_DIR / "unseen"  # sources for testing only
 SOURCES_DIR = DATA_DIR / "sources"  # further sources, for studies
 PACKAGES_DIR = DATA_DIR / "packages"  # images of npm and Debian packages: photos, and no photos
+AUTOENCODERS_DIR = DATA_DIR / "autoencoders"  # of madebyollin/taesd, for matched fakes
 
 MODELS_DIR = ROOT / "models"
 CHECKPOINTS_DIR = MODELS_DIR / "checkpoints"

@@ -41,13 +41,22 @@ def read_manifest() -> "pd.DataFrame":
     return manifest.astype({"width": int, "height": int})
 
 
+def is_held_out(manifest: "pd.DataFrame") -> "pd.Series":
+    """Return whether each row belongs to one of HELD_OUT."""
+    return manifest.source.isin([name for names in HELD_OUT.values() for name in names])
+
+
+def image_keys(manifest: "pd.DataFrame") -> "pd.Series":
+    """Return a name for the image of each row, the same for all crops of one image."""
+    return manifest.blob + " " + manifest.part
+
+
 def family_groups(manifest: "pd.DataFrame") -> "pd.Series":
     """Return the group of each row: the source of a photo, and the generator family of a generated image.
 
     Families with fewer than SMALL_FAMILY images in these rows share the group SMALL_FAMILIES.
     """
-    image = manifest.blob + " " + manifest.part
-    images = image.groupby(manifest.family).transform("nunique")
+    images = image_keys(manifest).groupby(manifest.family).transform("nunique")
     family = manifest.family.mask(images < SMALL_FAMILY, SMALL_FAMILIES)
     return manifest.source.where(manifest["class"] == "REAL", family).rename("family_group")
 

@@ -1,6 +1,7 @@
 """The Gradio app. Importing this module, or building the app, starts nothing."""
 
 import atexit
+import math
 import os
 import shutil
 import tempfile
@@ -28,10 +29,12 @@ from detector.demo.texts import (
     results_by_source,
     status_html,
 )
-from detector.inference.decision import predict_image
+from detector.inference.choice import AUTOMATIC, choose_model
+from detector.inference.decision import first_prediction
 from detector.inference.files import predict_files, write_predictions
+from detector.inference.native import check_stability
+from detector.inference.prediction import Prediction
 from detector.models.base import Detector
-from detector.models.weights import DEFAULT_MODEL
 from detector.provenance import evidence_text, find_evidence
 
 MAX_FILES = 500
@@ -85,18 +88,18 @@ def launch_demo(models: Mapping[str, Detector], examples: Sequence[Image.Image] 
 
 def build_demo(models: Mapping[str, Detector], examples: Sequence[Image.Image] = ()) -> gr.Blocks:
     """Build the app without serving it. `models` and `examples` are those of `launch_demo`."""
-    first = DEFAULT_MODEL if DEFAULT_MODEL in models else next(iter(models))
     with _App(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as app:
         gr.Markdown(ABOUT)
-        choice = gr.Radio(list(models), value=first, label="Model")
+        choice = gr.Radio([AUTOMATIC, *models], value=AUTOMATIC, label="Model", render=False)
         with gr.Tab("One image"):
             _one_image(models, choice, examples)
         with gr.Tab("Many images"):
             _many_images(models, choice)
+        with gr.Accordion("Advanced: choose the model", open=False):
+            choice.render()
         with gr.Tab("Limits"):
             gr.Markdown(limits(models))
-            results = gr.Markdown(results_by_source(first), elem_classes="limits")
-            choice.change(results_by_source, choice, results, queue=False, **INTERNAL)
+            gr.Markdown(results_by_source(models), elem_classes="limits")
     return app.queue(max_size=20, api_open=False)
 
 
@@ -137,22 +140,32 @@ def _answer(models: Mapping[str, Detector]) -> Callable:
             yield NO_ANSWER
             return
         try:
-            model, data = _pick(models, name), read_file(_uploaded_path(upload))
+            data = read_file(_uploaded_path(upload))
             image = decode_image(data)
+            name, choice = choose_model(models, image, name)
+            model = models[name]
+            prediction = first_prediction(model, image)
         except UserError as error:
             yield status_html(str(error)), *NO_ANSWER[1:]
             return
-        prediction, in_file = predict_image(model, image), f"{FILE_EVIDENCE}\n\n{evidence_text(find_evidence(data))}"
-        if prediction.pixels is None:
-            yield prediction_html(model, prediction), None, None, *NO_PANELS, in_file
+        in_file = f"{FILE_EVIDENCE}\n\n{evidence_text(find_evidence(data))}"
+        if math.isnan(prediction.probability):
+            yield prediction_html(model, prediction, choice), None, None, *NO_PANELS, in_file
             return
-        model_input = to_pil(prediction.pixels[0]).resize((256, 256), Image.Resampling.NEAREST)
-        probabilities = {"FAKE": prediction.probability, "REAL": 1 - prediction.probability}
-        shown = (prediction_html(model, prediction), probabilities, model_input)
-        yield *shown, *NO_PANELS, in_file
-        yield *shown, *chain.from_iterable(evidence_panels(model, prediction)), in_file
+        shown = ({"FAKE": prediction.probability, "REAL": 1 - prediction.probability}, _model_input(prediction))
+        yield prediction_html(model, prediction, choice), *shown, *NO_PANELS, in_file
+        prediction = check_stability(model, prediction)
+        panels = chain.from_iterable(evidence_panels(model, prediction))
+        yield prediction_html(model, prediction, choice), *shown, *panels, in_file
 
     return answer
+
+
+def _model_input(prediction: Prediction) -> Image.Image | None:
+    """Return the image as a model for 32×32 pixels scores it, enlarged; None for crops, which have a panel."""
+    if prediction.pixels is None:
+        return None
+    return to_pil(prediction.pixels[0]).resize((256, 256), Image.Resampling.NEAREST)
 
 
 def _many_images(models: Mapping[str, Detector], choice: gr.Radio) -> None:
@@ -178,25 +191,21 @@ def _answer_many(models: Mapping[str, Detector]) -> Callable:
         try:
             if not uploads or len(uploads) > MAX_FILES:
                 raise UserError(f"Please upload 1 to {MAX_FILES} images.")
-            model, paths = _pick(models, name), [_uploaded_path(upload) for upload in uploads]
+            if name not in (AUTOMATIC, *models):
+                raise UserError(f"No model has the name {name!r}.")
+            paths = [_uploaded_path(upload) for upload in uploads]
         except UserError as error:
             return *NO_TABLE[:2], status_html(str(error))
-        rows = list(bar.tqdm(predict_files(model, paths), total=len(paths), desc="predicting", unit="images"))
+        rows = list(bar.tqdm(predict_files(models, paths, name), total=len(paths), desc="predicting", unit="images"))
         table = pd.DataFrame(rows).rename(columns={"probability": "P(FAKE)"})
-        table = table.assign(file=[path.name for path in paths], model=name)[list(COLUMNS)]
+        table = table.assign(file=[path.name for path in paths])[list(COLUMNS)]
         csv = Path(get_upload_folder(), f"predictions-{uuid.uuid4().hex[:8]}.csv")
         write_predictions(table, csv)
         counts = ", ".join(f"{count} {label}" for label, count in table["label"].value_counts().items())
-        summary = status_html(f"Predictions by {name}: {counts}")
+        summary = status_html(f"Predictions: {counts}")
         return table.round({"P(FAKE)": 4}), gr.update(value=str(csv), interactive=True), summary
 
     return answer
-
-
-def _pick(models: Mapping[str, Detector], name: str) -> Detector:
-    if name not in models:
-        raise UserError(f"No model has the name {name!r}. Choose one of {', '.join(models)}.")
-    return models[name]
 
 
 def _uploaded_path(upload: Mapping) -> Path:

@@ -22,8 +22,25 @@ DETAIL = [  # names of frequency bands, by their smallest upper edge in cycles p
 
 
 def evidence_panels(model: Detector, prediction: Prediction) -> list[Panel]:
-    """Return two panels for `predict_image`'s prediction: evidence by place, and by level of detail."""
+    """Return two panels for a prediction that was scored.
+
+    They show the crops' scores (the second panel is empty), or, of a model for 32×32 pixels, the evidence by place and
+    by level of detail.
+    """
+    if prediction.crops is not None:
+        return [crop_panel(prediction), (None, "")]
     return [_map_panel(model, prediction), _detail_panel(model, prediction)]
+
+
+def crop_panel(prediction: Prediction) -> Panel:
+    """Return P(FAKE) of each crop, shown where it lies in the image."""
+    probabilities = prediction.crop_probabilities
+    fake = int((probabilities >= 0.5).sum())
+    return (
+        figures.figure_image(figures.crop_map(prediction.image, prediction.boxes, probabilities.numpy())),
+        f"**P(FAKE) of each crop.** The model scored {len(probabilities)} crops. Red crops are nearer to FAKE, blue "
+        f"crops to REAL. P(FAKE) is at least 50% in {fake} of them. The mean logit gives the prediction.",
+    )
 
 
 def _map_panel(model: Detector, prediction: Prediction) -> Panel:

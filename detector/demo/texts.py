@@ -1,13 +1,15 @@
 """The demo's words: introduction, limits, and the HTML of a prediction."""
 
 import html
+import math
 from collections.abc import Iterable
 
-from detector.core.labels import CLASSES
-from detector.inference.calibration import CERTAINTY, RISK
+from detector.core.labels import CLASSES, SIDE
+from detector.inference.decision import NATIVE_SIDE
 from detector.inference.prediction import ABSTAIN, Prediction
 from detector.models.base import Detector
-from detector.models.weights import RELEASED
+from detector.models.native import Native
+from detector.models.weights import NATIVE_RELEASED, RELEASED
 from detector.report.model_card import source_limits
 
 TITLE = "Real or AI-generated?"
@@ -15,21 +17,26 @@ ABOUT = f"""
 # {TITLE}
 
 Upload an image. The model predicts REAL (a photo) or FAKE (AI-generated), and P(FAKE), the probability that the image
-is FAKE. Bars and borders around the image are removed. The image is then cropped to its centre square and resized to
-32×32 pixels, the size that the models were trained on.
+is FAKE. Bars and borders around the image are removed. The model scores crops of the image at its own resolution.
 **A prediction is not proof.**
 """
 LIMITS = f"""
-**Training data.** CIFAKE: small photos of animals and vehicles in ten classes, and images of the same classes by one
-generator, Stable Diffusion 1.4.
+**Which model.** An image with a short side of {NATIVE_SIDE} pixels or more gets the model `native`. It scores crops of
+224×224 pixels. A smaller image gets `transfer`, which is trained on CIFAKE's images of 32×32 pixels and predicts only
+where an image resembles them. Under {SIDE} pixels, or where an image shows a single colour, there is no prediction.
 
-**Abstention.** A model abstains ('{ABSTAIN}') if the image differs from the training images, if the model is not
-confident, or if a small change (JPEG compression, resizing, cropping) changes the prediction. On unmodified CIFAKE
-images, at most {RISK:.1%} of the remaining predictions are wrong, with {CERTAINTY:.0%} certainty.
+**REAL and FAKE.** REAL is a photo as a camera or phone makes it, with the phone's own processing: night mode, portrait
+blur, retouching by hand, a scan, a print or a screen photographed. FAKE is an image whose content a generator made, in
+whole or in a visible region. Between them: a photo enlarged by AI, or with a background replaced by AI, counts as FAKE
+where generated pixels cover most of it. The model was trained on no image of these kinds, so its answer is a guess.
 
-**Errors to expect.** On photos from other sources and images by other generators, the models are often wrong or not
-sure. They often classify images of 32-pixel generators as REAL, with high confidence. Resizing to 32×32
-pixels removes most traces that a generator leaves in a large image.
+**Abstention.** A model abstains ('{ABSTAIN}') if the image differs from the training images, if P(FAKE) is between its
+two limits or the crops disagree, or if a small change (JPEG compression, resizing, cropping) changes the prediction.
+Drawings, text, charts and screenshots get no prediction.
+
+**Errors to expect.** `native` takes some professional photos for FAKE: portraits, landscapes, strong editing. It misses
+part of the images by generators that it was not trained on. The model card lists the rates by source.
+`transfer` is often wrong on images that do not come from CIFAKE.
 
 **Privacy.** Images are processed on the computer that serves this page, and deleted there after about an hour. With a
 public link they also pass through the servers of Gradio, the company behind this interface.
@@ -54,36 +61,40 @@ def status_html(title: str, below: str = "") -> str:
     return f'<div class="prediction" role="status" aria-live="polite"><h2>{html.escape(title)}</h2>{below}</div>'
 
 
-def prediction_html(model: Detector, prediction: Prediction) -> str:
-    """Return the prediction and its three checks, for eyes and screen readers."""
+def prediction_html(model: Detector, prediction: Prediction, choice: str) -> str:
+    """Return the prediction, its checks and the choice of the model, for eyes and screen readers."""
     reason = html.escape(f"{prediction.reason[0].upper()}{prediction.reason[1:]}. {prediction.frame}")
     title = f"Prediction: {prediction.label or ABSTAIN}"
-    if prediction.pixels is None:
-        return status_html(title, f"<p>{reason}</p>")
-    p, threshold = prediction.probability, f"the threshold of {float(model.confidence_threshold):.1%}"
-    confidence = f"P({CLASSES[p >= 0.5]}) is {max(p, 1 - p):.1%}"
+    if math.isnan(prediction.ood_score):
+        return status_html(title, f"<p>{reason}</p><p>{html.escape(choice)}</p>")
+    p, stable = prediction.probability, "Compressing, scaling or cropping the image slightly changes"
+    limits = (
+        f"FAKE from {model.limits[1]:.0%}, REAL up to {model.limits[0]:.0%}, and most crops on that side"
+        if isinstance(model, Native) else f"{float(model.confidence_threshold):.1%} needed"
+    )  # fmt: skip
+    confidence = f"P({CLASSES[p >= 0.5]}) is {max(p, 1 - p):.1%} ({limits})"
     checks = [
-        _check(prediction.confident, f"Confident: {confidence}, above {threshold}",
-               f"Not confident: {confidence}, not above {threshold}"),
+        _check(prediction.confident, f"Confident: {confidence}", f"Not confident: {confidence}"),
         _check(prediction.in_distribution, "In distribution: the image resembles the training images",
                "Out of distribution: the image differs from the training images"),
-        _check(prediction.stable, "Stable: compressing, scaling or cropping the image slightly changes nothing",
-               "Not stable: compressing, scaling or cropping the image slightly changes the prediction"),
+        _check(prediction.stable, f"Stable: {stable} nothing", f"Not stable: {stable} the prediction"),
     ]  # fmt: skip
-    return status_html(title, f"<p>{reason}</p><ul>{''.join(checks)}</ul>")
+    return status_html(title, f"<p>{reason}</p><ul>{''.join(checks)}</ul><p>{html.escape(choice)}</p>")
 
 
-def _check(passed: bool, yes: str, no: str) -> str:
-    return f"<li>{'✓ ' + yes if passed else '✗ ' + no}</li>"
+def _check(passed: bool | None, yes: str, no: str) -> str:
+    """Return one line of the list; a check that is still running (None) says so."""
+    return "<li>… checking stability</li>" if passed is None else f"<li>{'✓ ' + yes if passed else '✗ ' + no}</li>"
 
 
 def limits(names: Iterable[str]) -> str:
     """Return the models' descriptions and limits, in Markdown."""
-    models = "\n".join(f"- `{name}`: {RELEASED[name]}" for name in names if name in RELEASED)
+    described = NATIVE_RELEASED | RELEASED
+    models = "\n".join(f"- `{name}`: {described[name]}" for name in names if name in described)
     return f"**Models.**\n\n{models}\n{LIMITS}" if models else LIMITS
 
 
-def results_by_source(name: str) -> str:
-    """Return a model's results on unseen sources, with a definition of each metric. Empty without results."""
-    table = source_limits(name)
-    return f"{METRICS}\n{table}" if table else ""
+def results_by_source(names: Iterable[str]) -> str:
+    """Return the models' results on unseen sources, with a definition of each metric. Empty without results."""
+    tables = [table for name in names if (table := source_limits(name))]
+    return "\n\n".join([METRICS, *tables]) if tables else ""

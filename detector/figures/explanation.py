@@ -5,13 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from PIL import Image
 
 from detector.core.labels import CLASSES
 from detector.figures.style import COLORS, MODEL_COLORS, new_figure, show_image, symmetric
+
+MAP_SIDE, LABEL_WIDTH = 512, 30  # pixels: the image under a map of crops, and the narrowest crop with a number
 
 
 def _overlay(axes: Axes, image: torch.Tensor, map_: torch.Tensor) -> None:
@@ -40,6 +44,34 @@ def map_over(image: torch.Tensor, map_: torch.Tensor) -> Figure:
     figure, axes = new_figure("", size=(3.2, 3.2))
     _overlay(axes[0, 0], image, map_)
     return figure
+
+
+def crop_map(image: Image.Image, boxes: Sequence[tuple[int, int, int, int]], probabilities: np.ndarray) -> Figure:
+    """Show P(FAKE) of each crop, (K,), over the grey image at its own aspect; large crops lie below small ones.
+
+    `boxes` are left, top, right, bottom in pixels of the image.
+    """
+    shown = image.convert("RGB")
+    shown.thumbnail((MAP_SIDE, MAP_SIDE))
+    scale = shown.width / image.width
+    width, height = (4.4 * length / max(shown.size) for length in shown.size)
+    figure, axes = new_figure("", size=(max(width, 2), max(height, 2)))
+    axes[0, 0].imshow(shown.convert("L"), cmap="gray", vmin=0, vmax=255)
+    colours = colormaps["RdBu_r"]
+    for (left, top, right, bottom), p in sorted(
+        zip(boxes, probabilities, strict=True), key=lambda item: -_area(item[0])
+    ):
+        corner, size = (left * scale, top * scale), ((right - left) * scale, (bottom - top) * scale)
+        axes[0, 0].add_patch(Rectangle(corner, *size, fc=(*colours(float(p))[:3], 0.55), ec="white", lw=1))
+        if size[0] * figure.dpi * 4.4 / MAP_SIDE >= LABEL_WIDTH:
+            centre = corner[0] + size[0] / 2, corner[1] + size[1] / 2
+            axes[0, 0].text(*centre, f"{p:.0%}", ha="center", va="center", fontsize=9)
+    axes[0, 0].set_axis_off()
+    return figure
+
+
+def _area(box: tuple[int, int, int, int]) -> int:
+    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def band_bars(evidence: pd.Series) -> Figure:

@@ -5,6 +5,7 @@ perturbations. Everywhere else the decision is 'not sure'. One rule serves singl
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,13 @@ from detector.data.corruptions import corrupt
 from detector.data.decode import open_image, to_rgb
 from detector.data.frames import remove_frame
 from detector.data.images import to_cifake_format
+from detector.inference.native import check_stability, predict_native
 from detector.inference.predict import predict, predict_logits, predict_ood_scores, probabilities
-from detector.inference.prediction import ABSTAIN, Prediction, describe
+from detector.inference.prediction import ABSTAIN, PERTURBATIONS, Prediction, describe
 from detector.models.base import Detector
+from detector.models.native import Native
 
-PERTURBATIONS = ("jpeg", "bicubic", "crop")  # each at severity 1: a stable prediction keeps its class under all
-FRAMED_SIDE = 128  # smaller images, such as CIFAKE's, are scored with their borders
+NATIVE_SIDE = 128  # smaller images are for CIFAKE's models, and are scored with their borders
 BLANK = 1.0  # levels: an image whose values deviate less from their mean shows one colour
 
 
@@ -30,17 +32,24 @@ def predict_image(model: Detector, image: Image.Image | str | Path) -> Predictio
     """Predict whether one image, of any size, is REAL or FAKE.
 
     A frame around the image is removed first. An image that is blank or too small is not scored: its prediction has
-    only a reason.
+    only a reason. `choice.choose_model` tells which model an image is for.
 
     Args:
         image: a Pillow image, or the path of an image file.
 
-    Raises UserError if the file cannot be read as an image.
+    Raises UserError if the file cannot be read as an image, or if the model needs CLIP's encoder and it is missing.
     """
     image = image if isinstance(image, Image.Image) else open_image(Path(image))
-    image, frame = remove_frame(image) if min(image.size) >= FRAMED_SIDE else (image, "")
+    return check_stability(model, first_prediction(model, image))
+
+
+def first_prediction(model: Detector, image: Image.Image) -> Prediction:
+    """Predict as `predict_image` does, without the check of stability where it takes long (`Native`)."""
+    image, frame = remove_frame(image) if min(image.size) >= NATIVE_SIDE else (image, "")
     if reason := _not_scorable(image):
         return Prediction(None, float("nan"), reason, frame)
+    if isinstance(model, Native):
+        return replace(predict_native(model, image), frame=frame)
     pixels = to_cifake_format(image)[None]
     logit = predict_logits(model, pixels)
     (row,) = _decide(model, pixels, logit).to_dict("records")

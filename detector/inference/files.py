@@ -1,7 +1,7 @@
 """Decide on many image files, one after the other, and save the decisions as CSV."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +11,14 @@ from detector.core import files
 from detector.core.console import UserError
 from detector.data.decode import decode_image, read_file
 from detector.data.folders import is_litter
+from detector.inference.choice import AUTOMATIC, choose_model
 from detector.inference.decision import predict_image
 from detector.inference.prediction import ABSTAIN
 from detector.models.base import Detector
-from detector.models.weights import DEFAULT_MODEL, load_model
+from detector.models.weights import NATIVE_RELEASED, RELEASED, load_model, released_models
 from detector.provenance import find_evidence
 
-COLUMNS = ["file", "label", "probability", "reason", "evidence"]
+COLUMNS = ["file", "label", "probability", "reason", "evidence", "model"]
 
 
 def predict_paths(paths: Sequence[Path], weights: Path | None = None, csv: Path | None = None) -> None:
@@ -25,17 +26,18 @@ def predict_paths(paths: Sequence[Path], weights: Path | None = None, csv: Path 
 
     Args:
         paths: image files, and folders that are searched.
-        weights: the model's file; by default that of DEFAULT_MODEL.
+        weights: the model's file; by default `choice.choose_model` picks a released model for each image.
         csv: also write the rows of `predict_files` to this file; after an interruption, the rows until then.
 
     Raises UserError if there is no file, or if some could not be read.
     """
-    model, found = load_model(weights or files.model_file(DEFAULT_MODEL)), find_files(paths)
+    models = {weights.stem: load_model(weights)} if weights else released_models([*NATIVE_RELEASED, *RELEASED])
+    found = find_files(paths)
     rows = []
     if csv:
         write_predictions(pd.DataFrame(columns=COLUMNS), csv)  # an unwritable file is reported now, not after hours
     try:
-        for row in predict_files(model, found):
+        for row in predict_files(models, found, weights.stem if weights else AUTOMATIC):
             rows.append(row)
             if row["label"] != "error":
                 print(f"{row['probability']:.4f}\t{row['label']}\t{_printable(row['file'])}", flush=True)
@@ -69,25 +71,27 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def predict_files(model: Detector, paths: Sequence[Path]) -> Iterator[dict]:
-    """Decide on image files, one at a time, in the order given.
+def predict_files(models: Mapping[str, Detector], paths: Sequence[Path], wanted: str = AUTOMATIC) -> Iterator[dict]:
+    """Decide on image files, one at a time, in the order given, by the model of that name or an automatic choice.
 
     Yields a dictionary a file, with the keys of COLUMNS: file, label ('REAL', 'FAKE' or 'not sure'), probability
-    (P(FAKE); nan where the image is not scored), reason, and evidence (metadata about its origin). A file that cannot
-    be read as an image has the label 'error' and the error as the reason.
+    (P(FAKE); nan where the image is not scored), reason, evidence (metadata about its origin) and model. A file that
+    cannot be read as an image has the label 'error' and the error as the reason.
     """
     for path in paths:
-        row = {"file": str(path), "label": "error", "probability": np.nan, "reason": "", "evidence": ""}
+        row = {"file": str(path), "label": "error", "probability": np.nan, "reason": "", "evidence": "", "model": ""}
         try:
             data = read_file(path)
-            prediction = predict_image(model, decode_image(data))
+            image = decode_image(data)
+            name, _ = choose_model(models, image, wanted)
+            prediction = predict_image(models[name], image)
         except UserError as error:
             yield row | {"reason": str(error)}
             continue
         reason = f"{prediction.reason}. {prediction.frame}" if prediction.frame else prediction.reason
         evidence = "; ".join(f"{item.kind}: {item.value}" for item in find_evidence(data))
         decision = {"label": prediction.label or ABSTAIN, "probability": prediction.probability}
-        yield row | decision | {"reason": reason, "evidence": evidence}
+        yield row | decision | {"reason": reason, "evidence": evidence, "model": name}
 
 
 def write_predictions(table: pd.DataFrame, path: Path) -> None:

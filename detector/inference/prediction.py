@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 ABSTAIN = "not sure"
+PERTURBATIONS = ("jpeg", "bicubic", "crop")  # each at severity 1: a stable prediction keeps its class under all
 NEARLY_CERTAIN = 0.99  # P of the predicted class from which the description says 'almost certainly'
 
 

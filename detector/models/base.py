@@ -50,11 +50,15 @@ class Detector(nn.Module):
         return logits
 
     def ood_score(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return the OOD score of each image, (B,) in [0, 2]: its kNN distance to the feature bank.
+        """Return the OOD score of each image, (B,) in [0, 2]: its `knn_distance`."""
+        return self.knn_distance(self.features(pixels))
+
+    def knn_distance(self, features: torch.Tensor) -> torch.Tensor:
+        """Return the distance of features, (B, features), to the feature bank, (B,) in [0, 2].
 
         The distance is 1 - cosine similarity to the NEIGHBOURS-th nearest feature (Sun et al. 2022, arXiv 2204.06507).
         """
-        cosines = F.normalize(self.features(pixels), dim=1) @ self.feature_bank.T  # (B, BANK_SIZE)
+        cosines = F.normalize(features, dim=1) @ self.feature_bank.T  # (B, BANK_SIZE)
         return 1 - cosines.topk(NEIGHBOURS, dim=1).values[:, -1]
 
     def train(self, mode: bool = True) -> "Detector":

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from detector.core.console import UserError
 from detector.models.base import Detector
 
+PIXEL_MEAN, PIXEL_STD = 127 / 255, 128 / 255  # as published: (pixels - 127) / 128 of pixels in 0 ... 255
+
 
 class Transfer(Detector):
     """EfficientNet-Lite (Tan and Le 2019, arXiv 1905.11946), pretrained on ImageNet, with a new head.
@@ -44,14 +46,11 @@ class Transfer(Detector):
         self.size, self.backbone = size, network
         if size == 32:
             network.conv_stem.stride = (1, 1)
-        # As published: (pixels - 127) / 128 of pixels in 0 ... 255
-        self.register_buffer("mean", torch.tensor(127 / 255), persistent=False)
-        self.register_buffer("std", torch.tensor(128 / 255), persistent=False)
 
     def features(self, pixels: torch.Tensor) -> torch.Tensor:
         if self.size != pixels.shape[-1]:
             pixels = F.interpolate(pixels, size=(self.size, self.size), mode="bilinear")
-        return self.backbone((pixels - self.mean) / self.std)
+        return self.backbone((pixels - PIXEL_MEAN) / PIXEL_STD)
 
 
 def published_weights(name: str) -> dict[str, torch.Tensor]:

@@ -2,6 +2,7 @@
 
 import json
 import platform
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,14 +13,19 @@ from detector.core import files
 from detector.core.console import UserError
 from detector.models.base import Detector
 from detector.models.cnn import CNN
+from detector.models.native import Native
 from detector.models.transfer import Transfer
 
-ARCHITECTURES = {"CNN": CNN, "Transfer": Transfer}
-RELEASED = {  # by the stem of the file in models/, in the order of all tables and figures
+ARCHITECTURES = {"CNN": CNN, "Transfer": Transfer, "Native": Native}
+RELEASED = {  # for CIFAKE, by the stem of the file in models/, in the order of all tables and figures
     "cnn": "a residual network, trained from scratch on CIFAKE",
     "transfer": "EfficientNet-Lite2 with ImageNet weights, fine-tuned on CIFAKE",
 }
-DEFAULT_MODEL = "transfer"  # for the demo and the shell: the most accurate on validation
+NATIVE_RELEASED = {  # for images at native resolution
+    "native": "CLIP's frozen image encoder with a linear head, trained on photos and generated images of many sources",
+    "native-small": "EfficientNet-Lite0 with frozen ImageNet weights and a linear head, trained on the same images",
+}
+DEFAULT_MODEL = "native"  # for images of at least 128 pixels; see `inference.choice`
 
 
 def save_model(model: Detector, path: Path, *, recipe: dict, data: str, reproducible: str = "no") -> None:
@@ -82,9 +88,9 @@ def read_metadata(path: Path | str) -> dict:
         raise _unreadable(path, error) from error
 
 
-def released_models() -> dict[str, Detector]:
-    """Return the released models whose files are in models/, by name, in the order of RELEASED."""
-    paths = {name: files.model_file(name) for name in RELEASED}
+def released_models(names: Iterable[str] = RELEASED) -> dict[str, Detector]:
+    """Return those of the named released models whose files are in models/, by name, in the order given."""
+    paths = {name: files.model_file(name) for name in names}
     return {name: load_model(path) for name, path in paths.items() if path.exists()}
 
 

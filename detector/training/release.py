@@ -10,22 +10,27 @@ from detector.core import files
 from detector.core.console import UserError
 from detector.data.dataset import Dataset, load_cifake_only, make_toy_dataset
 from detector.inference.calibration import calibrate
-from detector.models.weights import round_weights, save_model
+from detector.models.weights import NATIVE_RELEASED, round_weights, save_model
 from detector.training.loop import train_and_keep
+from detector.training.native import release_native
 from detector.training.recipes import RELEASES
 
 
 def release(name: str, *, smoke: bool = False) -> Path:
-    """Train a released model on CIFAKE, replace its file in models/, and return the file.
+    """Train a released model, replace its file in models/, and return the file.
 
-    Raises UserError for a name that is not in RELEASES, or where CIFAKE is not available.
+    Raises UserError for a name without a recipe, or where CIFAKE is not available.
 
     Args:
-        name: one of RELEASES.
+        name: one of RELEASES, which are trained on CIFAKE, or of NATIVE_RELEASED.
         smoke: take one step on a few toy images and write into build/smoke/ only.
     """
+    if name in NATIVE_RELEASED:
+        return release_native(
+            name, files.BUILD_DIR / "smoke" / f"{name}.safetensors" if smoke else files.model_file(name)
+        )
     if name not in RELEASES:
-        raise UserError(f"{name} has no recipe. Choose one of {', '.join(RELEASES)}.")
+        raise UserError(f"{name} has no recipe. Choose one of {', '.join([*RELEASES, *NATIVE_RELEASED])}.")
     if smoke:
         path, data = files.BUILD_DIR / "smoke" / f"{name}.safetensors", make_toy_dataset("").sample(100)
         train_release(name, data, path, epochs=1, batch_size=32, images=32)

@@ -66,10 +66,10 @@ def test_a_request_opens_and_predicts_once(client, image, monkeypatch):
     def counted(function):
         return lambda *arguments: (calls.append(function.__name__), function(*arguments))[1]
 
-    for name in ("read_file", "decode_image", "predict_image"):
+    for name in ("read_file", "decode_image", "first_prediction"):
         monkeypatch.setattr(app, name, counted(getattr(app, name)))
     assert len(ask(client, image, "fake")) == 2
-    assert calls == ["read_file", "decode_image", "predict_image"]
+    assert calls == ["read_file", "decode_image", "first_prediction"]
 
 
 def test_many_images_become_a_table_and_a_file(client, tmp_path):

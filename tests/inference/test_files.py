@@ -27,7 +27,7 @@ def test_an_unreadable_file_is_a_row_and_not_the_end(small_cnn, tmp_path):
         (tmp_path / "below" / f"{row:02}.png").write_bytes(data)
     (tmp_path / "below" / "20.png").write_text("no image")
     paths = find_files([tmp_path, tmp_path / "missing.png"])
-    rows = list(predict_files(small_cnn, paths))
+    rows = list(predict_files({"cnn": small_cnn}, paths))
     assert [row["file"] for row in rows] == [str(path) for path in paths]
     assert len(rows) == COUNT + 1
     failed = [row for row in rows if row["label"] == "error"]
@@ -46,7 +46,7 @@ def test_a_frame_is_removed_and_evidence_in_the_file_is_a_column(small_cnn, tmp_
     metadata.add_text("parameters", "a flower, Steps: 20, Sampler: Euler, Seed: 1, Size: 640x427")
     ImageOps.expand(photo, 8, "black").save(tmp_path / "framed.png", pnginfo=metadata)
     Image.new("RGB", (200, 200), "red").save(tmp_path / "red.png")
-    framed, red = predict_files(small_cnn, [tmp_path / "framed.png", tmp_path / "red.png"])
+    framed, red = predict_files({"cnn": small_cnn}, [tmp_path / "framed.png", tmp_path / "red.png"])
     assert list(framed) == COLUMNS
     assert framed["probability"] == pytest.approx(predict_image(small_cnn, photo).probability, abs=1e-6)
     assert framed["reason"].endswith("A black border of 8 pixels was removed.")
@@ -56,7 +56,7 @@ def test_a_frame_is_removed_and_evidence_in_the_file_is_a_column(small_cnn, tmp_
 
 def test_the_same_file_twice_is_two_rows(small_cnn, tmp_path):
     NOISE.save(tmp_path / "a.png")
-    assert len(list(predict_files(small_cnn, [tmp_path / "a.png"] * 2))) == 2
+    assert len(list(predict_files({"cnn": small_cnn}, [tmp_path / "a.png"] * 2))) == 2
 
 
 def test_file_names_are_not_formulas(tmp_path):

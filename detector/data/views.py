@@ -1,0 +1,125 @@
+"""Crops at native resolution: random views for training, and the crops that a prediction scores.
+
+Both classes pass through the same random scale and compression in training, so that size and codec are no shortcut
+features (Grommelt et al. 2024, arXiv 2403.17608).
+"""
+
+import io
+from itertools import product
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision.transforms.v2 import functional as TF
+
+from detector.data.decode import to_rgb
+
+VIEW_SIDE = 224  # pixels, of every view and crop
+SCALED, COMPRESSED = 0.6, 0.85  # shares of the training views that are resized, and JPEG-compressed
+SMALLEST = 140  # pixels: the smallest square that becomes a training view
+QUALITIES = (60, 96)  # of the training views' JPEG compression
+FILTERS = [Image.Resampling.BOX, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS]
+CROP_SIDE = 256  # pixels, of a stored crop
+LARGE = 1000  # pixels: originals with a long side from here on are also stored as a crop of a reduced copy
+REDUCED_SIDE = 1024  # long side of the reduced copy, from which half of a large image's crops come
+PAIR = (0.25, 0.75)  # positions of two crops along a side, as shares of the free length
+
+Box = tuple[int, int, int, int]  # left, top, right, bottom, in pixels of the image
+
+
+def training_view(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Return a random square of an RGB image, VIEW_SIDE wide: the same distribution for both classes.
+
+    A share of the squares is resized from another size, by a random filter, and most are JPEG-compressed.
+    """
+    image, side = _large_enough(image), VIEW_SIDE
+    if rng.random() < SCALED:
+        side = int(rng.integers(SMALLEST, min(image.size) + 1))
+    left, top = (int(rng.integers(length - side + 1)) for length in image.size)
+    square = image.crop((left, top, left + side, top + side))
+    if side != VIEW_SIDE:
+        square = square.resize((VIEW_SIDE, VIEW_SIDE), FILTERS[rng.integers(len(FILTERS))])
+    if rng.random() < COMPRESSED:
+        stream, subsampling = io.BytesIO(), ("4:2:0", "4:4:4")[rng.integers(2)]
+        square.save(stream, "JPEG", quality=int(rng.integers(*QUALITIES)), subsampling=subsampling)
+        square = Image.open(stream).convert("RGB")
+    return square.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else square
+
+
+def scored_crops(image: Image.Image) -> tuple[torch.Tensor, list[Box]]:
+    """Return the crops of an image that a prediction scores, uint8 (K, 3, 224, 224), and where each lies.
+
+    An image of up to REDUCED_SIDE pixels gives crops of itself, unscaled: one, or two along each side that is long
+    enough. A larger image gives five unscaled crops, and two of a copy reduced to REDUCED_SIDE, which is how sites and
+    messengers pass images on. An image with a short side below VIEW_SIDE is enlarged first.
+    """
+    image = to_rgb(image)
+    full = _large_enough(image)
+    if max(full.size) <= REDUCED_SIDE:
+        return _cut(full, _grid(full.size), image.size)
+    scale = REDUCED_SIDE / max(full.size)
+    size = tuple(max(VIEW_SIDE, round(length * scale)) for length in full.size)
+    reduced = full.resize(size, Image.Resampling.LANCZOS, reducing_gap=2)
+    corners = [*product(PAIR, PAIR), (0.5, 0.5)]
+    crops, boxes = _cut(full, [_at(full.size, x, y) for x, y in corners], image.size)
+    along = [(place, 0.5) if full.width >= full.height else (0.5, place) for place in PAIR]
+    more, places = _cut(reduced, [_at(size, x, y) for x, y in along], image.size)
+    return torch.cat([crops, more]), boxes + places
+
+
+def evaluation_view(image: Image.Image) -> Image.Image:
+    """Return the centre square of an RGB image, unscaled, VIEW_SIDE wide."""
+    return TF.center_crop(_large_enough(image), [VIEW_SIDE, VIEW_SIDE])
+
+
+def overview(image: Image.Image) -> Image.Image:
+    """Return the centre square of an image, resized to VIEW_SIDE."""
+    scale = VIEW_SIDE / min(image.size)
+    size = [max(VIEW_SIDE, round(length * scale)) for length in image.size]
+    small = to_rgb(image).resize(size, Image.Resampling.BICUBIC, reducing_gap=2)
+    return TF.center_crop(small, [VIEW_SIDE, VIEW_SIDE])
+
+
+def random_crops(image: Image.Image, rng: np.random.Generator) -> list[Image.Image]:
+    """Return random squares of up to CROP_SIDE pixels of an RGB image, as `data/sources` has them of its originals.
+
+    Three are unscaled. A long side of LARGE pixels or more adds two of a copy, reduced as sites reduce images.
+    """
+    crops, long_side = [_random_square(image, rng) for _ in range(3)], max(image.size)
+    if long_side >= LARGE:
+        scale = rng.integers(700, min(1400, long_side)) / long_side
+        size = [max(CROP_SIDE, round(length * scale)) for length in image.size]
+        reduced = image.resize(size, FILTERS[rng.integers(len(FILTERS))], reducing_gap=2)
+        crops += [_random_square(reduced, rng) for _ in range(2)]
+    return crops
+
+
+def _random_square(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    side = min(CROP_SIDE, *image.size)
+    left, top = (int(rng.integers(length - side + 1)) for length in image.size)
+    return image.crop((left, top, left + side, top + side))
+
+
+def _large_enough(image: Image.Image) -> Image.Image:
+    """Enlarge an image whose short side is below VIEW_SIDE."""
+    scale = VIEW_SIDE / min(image.size)
+    size = [max(VIEW_SIDE, round(length * scale)) for length in image.size]
+    return image.resize(size, Image.Resampling.BICUBIC) if scale > 1 else image
+
+
+def _grid(size: tuple[int, int]) -> list[Box]:
+    """Return boxes of crops along both sides of an image: one or two along each."""
+    across, down = (PAIR if length >= 1.5 * VIEW_SIDE else (0.5,) for length in size)
+    return [_at(size, x, y) for y, x in product(down, across)]
+
+
+def _at(size: tuple[int, int], x: float, y: float) -> Box:
+    left, top = (round(share * (length - VIEW_SIDE)) for share, length in zip((x, y), size, strict=True))
+    return left, top, left + VIEW_SIDE, top + VIEW_SIDE
+
+
+def _cut(source: Image.Image, boxes: list[Box], original: tuple[int, int]) -> tuple[torch.Tensor, list[Box]]:
+    """Cut boxes out of a scaled copy of an image of `original` size; return the crops and their boxes in the image."""
+    crops = torch.stack([TF.pil_to_tensor(source.crop(box)) for box in boxes])
+    scale = original[0] / source.width, original[1] / source.height
+    return crops, [tuple(round(edge * scale[place % 2]) for place, edge in enumerate(box)) for box in boxes]

@@ -1,0 +1,168 @@
+"""CLIP's features of every view that the `native` model is trained or evaluated on.
+
+The committed file `data/native_features.safetensors` holds them in eight bits a value, so that the head can be trained
+without the images. `collect_embeddings` makes them from the images.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from torchvision.transforms.v2 import functional as TF
+
+from detector.core import files
+from detector.core.console import UserError, progress
+from detector.data.decode import open_image, to_rgb
+from detector.data.native import family_groups, image_keys, is_held_out, open_crop, read_manifest
+from detector.data.packages import read_packages
+from detector.data.views import evaluation_view, overview, random_crops, training_view
+from detector.models.encoder import embed
+
+CHUNK = 200  # views; as many are lost by an interruption
+COLUMNS = ["view", "class", "source", "group", "image", "size", "style", "side"]
+Encode = Callable[[torch.Tensor], torch.Tensor]  # uint8 (N, 3, 224, 224) to float32 (N, F)
+Views = Callable[[int], list[Image.Image]]  # from a row's number to one or more views
+
+
+@dataclass(frozen=True, eq=False)
+class Embeddings:
+    """Features of views, and where each comes from.
+
+    Attributes:
+        features: float32 (N, F).
+        rows: N rows of text: view ('training', 'evaluation' or 'overview'), class ('REAL', 'FAKE' or 'no photo'),
+            source, group (left out together), image (the same for all views of an image), size ('native' or
+            'downscaled'), style, and side (the long side of the original, in pixels).
+    """
+
+    features: np.ndarray
+    rows: pd.DataFrame
+
+    def where(self, condition: str) -> "Embeddings":
+        """Return the rows that satisfy a pandas query."""
+        kept = self.rows.eval(condition).to_numpy(bool)
+        return Embeddings(self.features[kept], self.rows[kept].reset_index(drop=True))
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Return 1 for FAKE and 0 for every other class, (N,)."""
+        return (self.rows["class"] == "FAKE").to_numpy(int)
+
+    @property
+    def groups(self) -> np.ndarray:
+        """Return the names of the groups, (N,)."""
+        return self.rows["group"].to_numpy(str)
+
+
+def join(parts: Sequence[Embeddings]) -> Embeddings:
+    """Return the rows of all parts, one part after the other."""
+    rows = pd.concat([part.rows for part in parts], ignore_index=True)
+    return Embeddings(np.concatenate([part.features for part in parts]), rows)
+
+
+def read_embeddings() -> Embeddings:
+    """Return the committed embeddings. Raises UserError if the file is missing or damaged."""
+    path = files.NATIVE_FEATURES
+    try:
+        with safe_open(path, "numpy") as file:
+            features = file.get_tensor("features").astype(np.float32) * file.get_tensor("scale")
+            codes, names = file.get_tensor("rows"), file.metadata()
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} is missing or damaged ({error}). Restore it from the repository.") from error
+    columns = {name: np.array(json.loads(names[name]), str)[codes[:, i]] for i, name in enumerate(COLUMNS)}
+    return Embeddings(features, pd.DataFrame(columns))
+
+
+def write_embeddings(embeddings: Embeddings) -> None:
+    """Write embeddings to the committed file: eight bits for each value, and the rows as codes."""
+    scale = np.abs(embeddings.features).max(0) / 127
+    coded = [pd.factorize(embeddings.rows[name].astype(str)) for name in COLUMNS]
+    arrays = {
+        "features": (embeddings.features / scale).round().astype(np.int8),
+        "scale": scale.astype(np.float32),
+        "rows": np.stack([codes for codes, _ in coded], axis=1).astype(np.int32),
+    }
+    names = {name: json.dumps(list(values)) for name, (_, values) in zip(COLUMNS, coded, strict=True)}
+    files.write_tensors({key: torch.from_numpy(array) for key, array in arrays.items()}, files.NATIVE_FEATURES, names)
+
+
+def collect_embeddings(encode: Encode = embed, name: str = "clip") -> Embeddings:
+    """Embed all views of the development sources and of the packages' images.
+
+    It takes half an hour on two CPU cores. Finished views are kept in `build/native/` under `name`; an interrupted call
+    goes on there. Raises UserError if the encoder, `data/sources` or `data/packages` is missing.
+    """
+    manifest = read_manifest()
+    development = manifest[~is_held_out(manifest)]
+    views = [_source_parts(development, view, encode, name) for view in ("training", "evaluation")]
+    return join([*chain.from_iterable(views), *_package_parts(encode, name)])
+
+
+def _source_parts(manifest: pd.DataFrame, view: str, encode: Encode, name: str) -> list[Embeddings]:
+    manifest = manifest.assign(group=family_groups(manifest), image=image_keys(manifest), view=view)
+    manifest["side"] = manifest[["width", "height"]].max(axis=1)
+    parts = []
+    for size, rows in manifest.groupby("variant", sort=False):
+        rows = rows.assign(size=size).reset_index(drop=True)
+
+        def views(row: int, rows: pd.DataFrame = rows) -> list[Image.Image]:
+            image, rng = TF.to_pil_image(open_crop(rows.iloc[row])), np.random.default_rng([0, row])
+            return [training_view(image, rng) if view == "training" else evaluation_view(image)]
+
+        features, _ = embed_views(views, len(rows), f"{name}-{view}-{size}", encode)
+        parts.append(Embeddings(features, rows[COLUMNS]))
+    return parts
+
+
+def _package_parts(encode: Encode, name: str) -> list[Embeddings]:
+    packages = read_packages()
+    columns = {"class": packages["kind"].replace("photo", "REAL"), "group": packages["source"]}
+    packages = packages.assign(**columns, image=packages["file"], size="native", style=packages["kind"])
+    packages["side"] = packages[["width", "height"]].max(axis=1)
+
+    def opened(row: int) -> Image.Image:
+        return to_rgb(open_image(files.PACKAGES_DIR / packages["file"][row]))
+
+    def training(row: int) -> list[Image.Image]:
+        rng = np.random.default_rng([0, row])
+        return [training_view(crop, rng) for crop in random_crops(opened(row), rng)]
+
+    def evaluation(row: int) -> list[Image.Image]:
+        return [evaluation_view(random_crops(opened(row), np.random.default_rng([0, row]))[0])]
+
+    parts = []
+    for view, views in (
+        ("training", training),
+        ("evaluation", evaluation),
+        ("overview", lambda row: [overview(opened(row))]),
+    ):
+        features, row = embed_views(views, len(packages), f"{name}-{view}-packages", encode)
+        parts.append(Embeddings(features, packages.assign(view=view)[COLUMNS].iloc[row]))
+    return parts
+
+
+def embed_views(views: Views, count: int, name: str, encode: Encode = embed) -> tuple[np.ndarray, np.ndarray]:
+    """Return the features of all views of `count` rows, (N, F), and the row of each, (N,).
+
+    They are kept in `build/native/<name>-<first row>.npz`, so that an interrupted call goes on where it stopped.
+    """
+    features, owner = [], []
+    with progress(total=count, desc=f"embedding {name}", unit=" images", delay=1) as bar:
+        for first in range(0, count, CHUNK):
+            path, rows = files.BUILD_DIR / "native" / f"{name}-{first}.npz", range(first, min(first + CHUNK, count))
+            if not path.exists():
+                images = [(row, image) for row in rows for image in views(row)]
+                crops = torch.stack([TF.pil_to_tensor(image) for _, image in images])
+                with files.atomic_write(path) as part, open(part, "wb") as file:
+                    np.savez(file, features=encode(crops).numpy(), owner=np.array([row for row, _ in images]))
+            with np.load(path) as chunk:
+                features.append(chunk["features"])
+                owner.append(chunk["owner"])
+            bar.update(len(rows))
+    return np.concatenate(features), np.concatenate(owner)
