@@ -20,6 +20,7 @@ EXPECTED = {  # name -> (experiments, metrics, keys of the slice)
     ),
     "ood": ({"ood scores"}, {"auc"}, {"score", "images"}),
     "seeds": ({"seeds"}, {"accuracy"}, set()),
+    "shortcuts": ({"shortcuts"}, {"auc", "auc_drop"}, {"stream", "property"}),
     "speed": (
         {"speed"},
         {
