@@ -1,6 +1,6 @@
 """Measure how the `native` model generalises to sources that were left out of its training and calibration.
 
-Command: `python -m benchmarks.native`. Cost: ten minutes on two CPU cores, and half an hour more for the features of
+Command: `python -m benchmarks.native`. Cost: ten minutes on two CPU cores, and ten more for the features of
 images as sites pass them on, which need `data/sources` and CLIP's encoder and are kept in `build/native/`.
 Question: does a head on CLIP's frozen features detect generator families that it was not trained on, without false
 positives on photo sources that it was not trained on? See `evaluation.leave_out`. Sources in `HELD_OUT` take no part.
@@ -18,11 +18,12 @@ from benchmarks.study import Study, open_study, study_parser
 from detector.core.console import run_command
 from detector.data.jpeg import encode_decode
 from detector.data.native import image_keys, is_held_out, open_crop, read_manifest
-from detector.data.views import evaluation_view
+from detector.data.views import scored_view
 from detector.evaluation.leave_out import calibration_rows, leave_out, slice_rows, summary_rows
-from detector.training.embeddings import Embeddings, embed_views, read_embeddings
+from detector.training.embeddings import EVALUATED, Embeddings, embed_views, mean_by_owner, read_embeddings
 from detector.training.native import scored_views, training_moments
 
+TREATED = 3  # every third image is treated
 SCREENSHOT = 0.65  # scale
 TREATMENTS: dict[str, Callable[[Image.Image], Image.Image]] = {  # what sites and messengers do to an image
     "none": lambda image: image,
@@ -40,7 +41,8 @@ ABLATIONS: dict[str, Callable[[Embeddings], Embeddings]] = {
 
 
 def site_features(scored: Embeddings) -> dict[str, np.ndarray]:
-    """Return the features of TREATMENTS of the images of `scored`, (N, 1280); nan for images of packages.
+    """Return the features of TREATMENTS of the images of `scored`, (N, 1280); nan for images of packages
+    and those that are not treated.
 
     An original of 1,000 pixels or more is scored by the crop of its reduced copy, because sites reduce large images.
     """
@@ -48,16 +50,17 @@ def site_features(scored: Embeddings) -> dict[str, np.ndarray]:
     manifest = manifest[~is_held_out(manifest)]
     files = manifest.assign(image=image_keys(manifest)).sort_values("variant", kind="stable")  # 'downscaled' first
     files = files.drop_duplicates("image").set_index("image")
-    known = np.flatnonzero(scored.rows["image"].isin(files.index))
+    known = np.flatnonzero(scored.rows["image"].isin(files.index))[::TREATED]
     rows = files.loc[scored.rows["image"].iloc[known]].reset_index()
     features = {}
     for name, treat in TREATMENTS.items():
 
         def views(row: int, treat: Callable = treat) -> list[Image.Image]:
-            return [evaluation_view(treat(TF.to_pil_image(open_crop(rows.iloc[row]))))]
+            image = treat(TF.to_pil_image(open_crop(rows.iloc[row])))
+            return [scored_view(image, place) for place in range(EVALUATED)]
 
         features[name] = np.full_like(scored.features, np.nan)
-        features[name][known] = embed_views(views, len(rows), f"site-{name}")[0]
+        features[name][known] = mean_by_owner(*embed_views(views, len(rows), f"site-{name}"))
     return features
 
 

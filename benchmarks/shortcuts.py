@@ -27,7 +27,7 @@ from detector.core.console import UserError, progress, run_command
 from detector.data.decode import decode_image, to_rgb
 from detector.data.jpeg import encode_decode
 from detector.data.native import HELD_OUT, read_manifest
-from detector.data.views import VIEW_SIDE, scored_crops, training_view
+from detector.data.views import VIEW_SIDE, scored_view, training_view
 from detector.eda.file_properties import properties
 from detector.evaluation.results import result_rows, slice_of
 from detector.metrics.intervals import metric_table
@@ -36,19 +36,9 @@ FOLDS, SEEDS, DRAWS = 8, 3, 1000  # DRAWS of the bootstrap
 RAW = "raw files"
 
 
-def scored_crop(image: Image.Image) -> Image.Image:
-    """Return the centre crop of an image that a prediction scores; files of 256 pixels have no other."""
-    return TF.to_pil_image(scored_crops(image)[0][0])
-
-
 def compressed(image: Image.Image) -> Image.Image:
     """Return the image after JPEG compression at quality 85 with chroma subsampling."""
     return encode_decode(image, quality=85, subsampling="4:2:0")
-
-
-def reduced(image: Image.Image) -> Image.Image:
-    """Return the image at 0.9 of its size."""
-    return image.resize([round(0.9 * length) for length in image.size], Image.Resampling.BICUBIC)
 
 
 def halved(image: Image.Image) -> Image.Image:
@@ -60,11 +50,9 @@ VIEWS = {  # of an image, with a random generator
     "control: half size": lambda image, _: halved(image),
     "control: half size, JPEG 85": lambda image, _: compressed(halved(image)),
     "training views": training_view,
-    "training views at 0.9": lambda image, rng: training_view(reduced(image), rng),
-    "scored crops": lambda image, _: scored_crop(image),
-    "scored crops, JPEG 85": lambda image, _: compressed(scored_crop(image)),
-    "scored crops at 0.9": lambda image, _: scored_crop(reduced(image)),
-    "scored crops at 0.9, JPEG 85": lambda image, _: compressed(scored_crop(reduced(image))),
+    "unscaled centre": lambda image, _: TF.center_crop(image, [VIEW_SIDE] * 2),
+    "scored views": lambda image, _: scored_view(image, 0),
+    "scored views, second": lambda image, _: scored_view(image, 1),
 }
 
 

@@ -4,7 +4,6 @@ Both classes pass through the same random scale and compression in training, so 
 features (Grommelt et al. 2024, arXiv 2403.17608).
 """
 
-import io
 from itertools import product
 
 import numpy as np
@@ -13,6 +12,7 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as TF
 
 from detector.data.decode import to_rgb
+from detector.data.jpeg import encode_decode
 
 VIEW_SIDE = 224  # pixels, of every view and crop
 SCALED, COMPRESSED = 0.6, 0.85  # shares of the training views that are resized, and JPEG-compressed
@@ -22,6 +22,8 @@ FILTERS = [Image.Resampling.BOX, Image.Resampling.BILINEAR, Image.Resampling.BIC
 CROP_SIDE = 256  # pixels, of a stored crop
 LARGE = 1000  # pixels: originals with a long side from here on are also stored as a crop of a reduced copy
 REDUCED_SIDE = 1024  # long side of the reduced copy, from which half of a large image's crops come
+SCORED = ((1.0, 90), (0.8, 80), (0.95, 75), (0.7, 85))  # of scored views: share of the crop, JPEG quality
+MIN_VIEWS = 4  # of an image with fewer crops
 PAIR = (0.25, 0.75)  # positions of two crops along a side, as shares of the free length
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom, in pixels of the image
@@ -40,36 +42,45 @@ def training_view(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     if side != VIEW_SIDE:
         square = square.resize((VIEW_SIDE, VIEW_SIDE), FILTERS[rng.integers(len(FILTERS))])
     if rng.random() < COMPRESSED:
-        stream, subsampling = io.BytesIO(), ("4:2:0", "4:4:4")[rng.integers(2)]
-        square.save(stream, "JPEG", quality=int(rng.integers(*QUALITIES)), subsampling=subsampling)
-        square = Image.open(stream).convert("RGB")
+        subsampling = ("4:2:0", "4:4:4")[rng.integers(2)]
+        square = encode_decode(square, quality=int(rng.integers(*QUALITIES)), subsampling=subsampling)
     return square.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else square
 
 
 def scored_crops(image: Image.Image) -> tuple[torch.Tensor, list[Box]]:
-    """Return the crops of an image that a prediction scores, uint8 (K, 3, 224, 224), and where each lies.
+    """Return the views that a prediction scores, uint8 (K, 3, 224, 224), and the crop that each shows.
 
-    An image of up to REDUCED_SIDE pixels gives crops of itself, unscaled: one, or two along each side that is long
-    enough. A larger image gives five unscaled crops, and two of a copy reduced to REDUCED_SIDE, which is how sites and
-    messengers pass images on. An image with a short side below VIEW_SIDE is enlarged first.
+    Each view is resized and compressed, as most are in training, so that the file's own scale and codec are no cues. An
+    image of up to REDUCED_SIDE pixels gives one crop, or two along each side that is
+    long enough; MIN_VIEWS views in all. A larger image gives five unscaled crops, and two of a copy reduced to
+    REDUCED_SIDE, which is how sites and messengers pass images on.
     """
     image = to_rgb(image)
-    full = _large_enough(image)
-    if max(full.size) <= REDUCED_SIDE:
-        return _cut(full, _grid(full.size), image.size)
-    scale = REDUCED_SIDE / max(full.size)
-    size = tuple(max(VIEW_SIDE, round(length * scale)) for length in full.size)
-    reduced = full.resize(size, Image.Resampling.LANCZOS, reducing_gap=2)
-    corners = [*product(PAIR, PAIR), (0.5, 0.5)]
-    crops, boxes = _cut(full, [_at(full.size, x, y) for x, y in corners], image.size)
-    along = [(place, 0.5) if full.width >= full.height else (0.5, place) for place in PAIR]
-    more, places = _cut(reduced, [_at(size, x, y) for x, y in along], image.size)
-    return torch.cat([crops, more]), boxes + places
+    long_side = max(image.size)
+    if long_side <= REDUCED_SIDE:
+        boxes = _grid(image.size)
+        boxes *= max(1, MIN_VIEWS // len(boxes))
+        return _views([image.crop(box) for box in boxes]), boxes
+    scale = REDUCED_SIDE / long_side
+    size = tuple(max(1, round(length * scale)) for length in image.size)
+    reduced = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2)
+    full = [_at(image.size, x, y) for x, y in [*product(PAIR, PAIR), (0.5, 0.5)]]
+    along = [(place, 0.5) if image.width >= image.height else (0.5, place) for place in PAIR]
+    small = [_at(size, x, y) for x, y in along]
+    crops = [image.crop(box) for box in full] + [reduced.crop(box) for box in small]
+    return _views(crops), full + [tuple(round(edge / scale) for edge in box) for box in small]
 
 
-def evaluation_view(image: Image.Image) -> Image.Image:
-    """Return the centre square of an RGB image, unscaled, VIEW_SIDE wide."""
-    return TF.center_crop(_large_enough(image), [VIEW_SIDE, VIEW_SIDE])
+def _views(crops: list[Image.Image]) -> torch.Tensor:
+    return torch.stack([TF.pil_to_tensor(scored_view(crop, place)) for place, crop in enumerate(crops)])
+
+
+def scored_view(image: Image.Image, place: int) -> Image.Image:
+    """Return the centre square of an RGB crop, resized to VIEW_SIDE and JPEG-compressed by one of SCORED in turn."""
+    share, quality = SCORED[place % len(SCORED)]
+    side = round(share * min(image.size))
+    square = TF.center_crop(image, [side, side]).resize((VIEW_SIDE, VIEW_SIDE), Image.Resampling.BICUBIC)
+    return encode_decode(square, quality=quality, subsampling="4:2:0")
 
 
 def overview(image: Image.Image) -> Image.Image:
@@ -109,17 +120,12 @@ def _large_enough(image: Image.Image) -> Image.Image:
 
 def _grid(size: tuple[int, int]) -> list[Box]:
     """Return boxes of crops along both sides of an image: one or two along each."""
-    across, down = (PAIR if length >= 1.5 * VIEW_SIDE else (0.5,) for length in size)
+    across, down = (PAIR if length >= 1.5 * CROP_SIDE else (0.5,) for length in size)
     return [_at(size, x, y) for y, x in product(down, across)]
 
 
 def _at(size: tuple[int, int], x: float, y: float) -> Box:
-    left, top = (round(share * (length - VIEW_SIDE)) for share, length in zip((x, y), size, strict=True))
-    return left, top, left + VIEW_SIDE, top + VIEW_SIDE
-
-
-def _cut(source: Image.Image, boxes: list[Box], original: tuple[int, int]) -> tuple[torch.Tensor, list[Box]]:
-    """Cut boxes out of a scaled copy of an image of `original` size; return the crops and their boxes in the image."""
-    crops = torch.stack([TF.pil_to_tensor(source.crop(box)) for box in boxes])
-    scale = original[0] / source.width, original[1] / source.height
-    return crops, [tuple(round(edge * scale[place % 2]) for place, edge in enumerate(box)) for box in boxes]
+    """Return the box of CROP_SIDE pixels, or of the short side, at shares `x` and `y` of the free length."""
+    side = min(CROP_SIDE, *size)
+    left, top = (round(share * (length - side)) for share, length in zip((x, y), size, strict=True))
+    return left, top, left + side, top + side

@@ -95,11 +95,11 @@ def build_demo(models: Mapping[str, Detector], examples: Sequence[Image.Image] =
             _one_image(models, choice, examples)
         with gr.Tab("Many images"):
             _many_images(models, choice)
-        with gr.Accordion("Advanced: choose the model", open=False):
-            choice.render()
         with gr.Tab("Limits"):
             gr.Markdown(limits(models))
             gr.Markdown(results_by_source(models), elem_classes="limits")
+        with gr.Accordion("Advanced: choose the model", open=False):
+            choice.render()
     return app.queue(max_size=20, api_open=False)
 
 
@@ -115,7 +115,7 @@ def _one_image(models: Mapping[str, Detector], choice: gr.Radio, examples: Seque
         with gr.Column():
             status = gr.HTML(status_html(""), label="Prediction")
             probability = gr.Label(label="P(FAKE) and P(REAL)", show_heading=False)
-            model_input = gr.Image(alt_text=view, label=view, height=200, **shown)
+            model_input = gr.Image(alt_text=view, label=view, height=200, elem_classes="panel", **shown)
     panels, hidden = [], {"show_label": False, "elem_classes": "panel"}  # the caption takes the label's place
     with gr.Row():
         for label in ("Evidence by place", "Evidence by level of detail"):

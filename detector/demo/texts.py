@@ -67,7 +67,7 @@ def prediction_html(model: Detector, prediction: Prediction, choice: str) -> str
     title = f"Prediction: {prediction.label or ABSTAIN}"
     if math.isnan(prediction.ood_score):
         return status_html(title, f"<p>{reason}</p><p>{html.escape(choice)}</p>")
-    p, stable = prediction.probability, "Compressing, scaling or cropping the image slightly changes"
+    p, stable = prediction.probability, "compressing, scaling or cropping the image slightly changes"
     limits = (
         f"FAKE from {model.limits[1]:.0%}, REAL up to {model.limits[0]:.0%}, and most crops on that side"
         if isinstance(model, Native) else f"{float(model.confidence_threshold):.1%} needed"

@@ -25,9 +25,9 @@ from detector.inference.predict import predict
 from detector.metrics.classification import evaluate
 from detector.metrics.summary import evaluate_decisions, evaluate_source_decisions
 from detector.models.base import Detector
-from detector.models.weights import RELEASED
+from detector.models.weights import NATIVE_RELEASED, RELEASED
 
-ORDER = {name: place for place, name in enumerate(RELEASED)}
+ORDER = {name: place for place, name in enumerate([*RELEASED, *NATIVE_RELEASED])}
 
 
 def evaluate_released(

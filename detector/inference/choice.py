@@ -26,14 +26,14 @@ def choose_model(models: Mapping[str, Detector], image: Image.Image, wanted: str
     if wanted != AUTOMATIC:
         if wanted not in models:
             raise UserError(f"No model has the name {wanted!r}. Choose one of {', '.join([AUTOMATIC, *models])}.")
-        return wanted, f"You chose the model `{wanted}`."
+        return wanted, f"You chose the model '{wanted}'."
     short = min(image.size)
     if short < NATIVE_SIDE and CIFAKE in models:
-        return CIFAKE, f"The short side has {short} pixels, fewer than {NATIVE_SIDE}, so the model is `{CIFAKE}`."
+        return CIFAKE, f"The short side has {short} pixels, fewer than {NATIVE_SIDE}, so the model is '{CIFAKE}'."
     at_least = f"The short side has at least {NATIVE_SIDE} pixels, so the model is"
     if NATIVE in models and files.ENCODER.exists():
-        return NATIVE, f"{at_least} `{NATIVE}`, which scores crops at native resolution."
+        return NATIVE, f"{at_least} '{NATIVE}', which scores crops at native resolution."
     if SMALL in models:
-        return SMALL, f"{at_least} `{SMALL}`. {MISSING}"
+        return SMALL, f"{at_least} '{SMALL}'. {MISSING}"
     name = next(iter(models))
-    return name, f"The model is `{name}`, the only one that is available."
+    return name, f"The model is '{name}', the only one that is available."

@@ -7,8 +7,9 @@ from detector.core import files
 from detector.core.console import UserError
 from detector.data.dataset import load_cifake_only, make_toy_dataset
 from detector.data.folders import load_unseen
+from detector.evaluation.held_out import evaluate_held_out
 from detector.evaluation.run import evaluate_released
-from detector.models.weights import DEFAULT_MODEL, RELEASED, released_models
+from detector.models.weights import NATIVE_RELEASED, RELEASED, released_models
 from detector.report.example import write_example
 from detector.report.model_card import markdown, model_card
 from detector.report.studies import TESTS, overview_table, results_grid
@@ -25,14 +26,18 @@ def update_results(names: Sequence[str] = (), *, smoke: bool = False) -> Path:
 
     Returns the file of the results. Raises UserError for an unknown name, or where CIFAKE is not available.
     """
-    models = released_models()
+    models = released_models([*RELEASED, *NATIVE_RELEASED])
     if smoke:
         folder, data = files.BUILD_DIR / "smoke", make_toy_dataset("").sample(1200)
         evaluate_released({"cnn": models["cnn"]}, data, data.validation, folder)
         return folder / files.RESULTS.name
     if unknown := sorted(set(names) - set(models)):
         raise UserError(f"There is no model {', '.join(unknown)} in {files.MODELS_DIR}. Choose {', '.join(models)}.")
-    evaluate_released({name: models[name] for name in names or models}, load_cifake_only(), load_unseen())
+    chosen = {name: models[name] for name in names or models}
+    if small := {name: model for name, model in chosen.items() if name in RELEASED}:
+        evaluate_released(small, load_cifake_only(), load_unseen())
+    for name in [name for name in chosen if name in NATIVE_RELEASED]:
+        evaluate_held_out(name, chosen[name])
     with files.atomic_write(files.MODEL_CARD) as part:
         part.write_text(model_card(), encoding="utf-8")
     write_released_table()
@@ -46,7 +51,7 @@ def released_table() -> str:
     unseen = overview_table()[["FPR, unseen photos", "AUC, unseen generators"]]
     table = accuracy.add_prefix("accuracy, ").add_suffix(" test").join(unseen).reindex(list(RELEASED))
     table.insert(0, "", list(RELEASED.values()))
-    return markdown(table.rename(lambda name: f"`{name}`{' (default)' * (name == DEFAULT_MODEL)}"))
+    return markdown(table.rename(lambda name: f"`{name}`"))
 
 
 def write_released_table(page: Path | None = None) -> None:

@@ -7,7 +7,7 @@ without the images. `collect_embeddings` makes them from the images.
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -21,9 +21,10 @@ from detector.core.console import UserError, progress
 from detector.data.decode import open_image, to_rgb
 from detector.data.native import family_groups, image_keys, is_held_out, open_crop, read_manifest
 from detector.data.packages import read_packages
-from detector.data.views import evaluation_view, overview, random_crops, training_view
+from detector.data.views import overview, random_crops, scored_view, training_view
 from detector.models.encoder import embed
 
+EVALUATED = 2  # views of a crop
 CHUNK = 200  # views; as many are lost by an interruption
 COLUMNS = ["view", "class", "source", "group", "image", "size", "style", "side"]
 Encode = Callable[[torch.Tensor], torch.Tensor]  # uint8 (N, 3, 224, 224) to float32 (N, F)
@@ -99,28 +100,33 @@ def collect_embeddings(encode: Encode = embed, name: str = "clip") -> Embeddings
     goes on there. Raises UserError if the encoder, `data/sources` or `data/packages` is missing.
     """
     manifest = read_manifest()
-    development = manifest[~is_held_out(manifest)]
-    views = [_source_parts(development, view, encode, name) for view in ("training", "evaluation")]
-    return join([*chain.from_iterable(views), *_package_parts(encode, name)])
+    development = manifest[~is_held_out(manifest)].assign(view="training")
+    unscaled = development[development["variant"] == "native"].assign(view="evaluation")
+    return join([_embed_sources(development, encode, name), _embed_sources(unscaled, encode, name),
+                 *_embed_packages(encode, name)])  # fmt: skip
 
 
-def _source_parts(manifest: pd.DataFrame, view: str, encode: Encode, name: str) -> list[Embeddings]:
-    manifest = manifest.assign(group=family_groups(manifest), image=image_keys(manifest), view=view)
+def _embed_sources(manifest: pd.DataFrame, encode: Encode, name: str) -> Embeddings:
+    """Embed a random view of each crop of `data/sources` for training, or the mean of the views for evaluation."""
+    manifest = manifest.assign(group=family_groups(manifest), image=image_keys(manifest), size=manifest["variant"])
     manifest["side"] = manifest[["width", "height"]].max(axis=1)
     parts = []
-    for size, rows in manifest.groupby("variant", sort=False):
-        rows = rows.assign(size=size).reset_index(drop=True)
-
-        def views(row: int, rows: pd.DataFrame = rows) -> list[Image.Image]:
-            image, rng = TF.to_pil_image(open_crop(rows.iloc[row])), np.random.default_rng([0, row])
-            return [training_view(image, rng) if view == "training" else evaluation_view(image)]
-
-        features, _ = embed_views(views, len(rows), f"{name}-{view}-{size}", encode)
-        parts.append(Embeddings(features, rows[COLUMNS]))
-    return parts
+    for (size, view), rows in manifest.groupby(["size", "view"], sort=False):
+        rows = rows.reset_index(drop=True)
+        features, owner = embed_views(partial(crop_views, rows, view), len(rows), f"{name}-{view}-{size}", encode)
+        parts.append(Embeddings(mean_by_owner(features, owner), rows[COLUMNS]))
+    return join(parts)
 
 
-def _package_parts(encode: Encode, name: str) -> list[Embeddings]:
+def crop_views(rows: pd.DataFrame, view: str, row: int) -> list[Image.Image]:
+    """Return the views of one crop of `data/sources`: a random one for training, EVALUATED for evaluation."""
+    image = TF.to_pil_image(open_crop(rows.iloc[row]))
+    if view == "training":
+        return [training_view(image, np.random.default_rng([0, row]))]
+    return [scored_view(image, place) for place in range(EVALUATED)]
+
+
+def _embed_packages(encode: Encode, name: str) -> list[Embeddings]:
     packages = read_packages()
     columns = {"class": packages["kind"].replace("photo", "REAL"), "group": packages["source"]}
     packages = packages.assign(**columns, image=packages["file"], size="native", style=packages["kind"])
@@ -134,17 +140,25 @@ def _package_parts(encode: Encode, name: str) -> list[Embeddings]:
         return [training_view(crop, rng) for crop in random_crops(opened(row), rng)]
 
     def evaluation(row: int) -> list[Image.Image]:
-        return [evaluation_view(random_crops(opened(row), np.random.default_rng([0, row]))[0])]
+        crop = random_crops(opened(row), np.random.default_rng([0, row]))[0]
+        return [scored_view(crop, place) for place in range(EVALUATED)]
 
     parts = []
-    for view, views in (
-        ("training", training),
-        ("evaluation", evaluation),
-        ("overview", lambda row: [overview(opened(row))]),
-    ):
-        features, row = embed_views(views, len(packages), f"{name}-{view}-packages", encode)
-        parts.append(Embeddings(features, packages.assign(view=view)[COLUMNS].iloc[row]))
+    views = {"training": training, "evaluation": evaluation, "overview": lambda row: [overview(opened(row))]}
+    for view, function in views.items():
+        features, owner = embed_views(function, len(packages), f"{name}-{view}-packages", encode)
+        if view == "evaluation":
+            features, owner = mean_by_owner(features, owner), np.unique(owner)
+        parts.append(Embeddings(features, packages.assign(view=view)[COLUMNS].iloc[owner]))
     return parts
+
+
+def mean_by_owner(features: np.ndarray, owner: np.ndarray) -> np.ndarray:
+    """Return the mean features of each image's views, in the order of the images.
+
+    A linear head gives the mean features the mean of the views' logits.
+    """
+    return np.stack([features[owner == image].mean(0) for image in np.unique(owner)])
 
 
 def embed_views(views: Views, count: int, name: str, encode: Encode = embed) -> tuple[np.ndarray, np.ndarray]:

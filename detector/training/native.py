@@ -107,8 +107,8 @@ def training_moments(embeddings: Embeddings) -> dict[str, Group]:
 
 
 def scored_views(embeddings: Embeddings) -> Embeddings:
-    """Return the evaluation view of each photo and generated image, unscaled."""
-    return embeddings.where("view == 'evaluation' and `class` != 'no photo' and size == 'native'")
+    """Return the evaluation features of each photo and generated image."""
+    return embeddings.where("view == 'evaluation' and `class` != 'no photo'")
 
 
 def train_native(model: Native, embeddings: Embeddings) -> Native:
@@ -141,7 +141,7 @@ def _bank(embeddings: Embeddings, left_out: tuple[str, ...] = ()) -> np.ndarray:
 
 def _ood_threshold(embeddings: Embeddings) -> float:
     """Return the kNN distance that a share OOD_RATE of the views of left-out groups exceeds."""
-    scored = embeddings.where("view == 'evaluation' and `class` != 'no photo'")
+    scored = scored_views(embeddings)
     unit = scored.features / np.linalg.norm(scored.features, axis=1, keepdims=True)
     distance = np.zeros(len(unit))
     for fold in _folds(scored, ()):

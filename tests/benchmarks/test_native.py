@@ -34,7 +34,7 @@ def test_large_originals_are_scored_by_their_reduced_copy(monkeypatch):
     )
 
     def embed_views(views, count, name):
-        assert [len(views(row)) for row in range(count)] == [1]
+        assert [len(views(row)) for row in range(count)] == [2]
         return np.ones((count, scored.features.shape[1]), np.float32), np.arange(count)
 
     monkeypatch.setattr(native, "embed_views", embed_views)

@@ -4,15 +4,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torchvision.transforms.v2 import functional as TF
 
+from detector.data.jpeg import encode_decode
 from detector.data.views import (
+    CROP_SIDE,
     REDUCED_SIDE,
     VIEW_SIDE,
-    evaluation_view,
     overview,
     random_crops,
     scored_crops,
+    scored_view,
     training_view,
 )
 
@@ -25,12 +26,7 @@ def noise(width: int, height: int) -> Image.Image:
 def test_every_view_has_the_same_size(size):
     rng = np.random.default_rng(0)
     assert {training_view(noise(*size), rng).size for _ in range(20)} == {(VIEW_SIDE, VIEW_SIDE)}
-    assert evaluation_view(noise(*size)).size == overview(noise(*size)).size == (VIEW_SIDE, VIEW_SIDE)
-
-
-def test_the_evaluation_view_is_the_unscaled_centre():
-    image = noise(256, 256)
-    assert np.array_equal(evaluation_view(image), image.crop((16, 16, 240, 240)))
+    assert overview(noise(*size)).size == (VIEW_SIDE, VIEW_SIDE)
 
 
 def test_the_same_seed_gives_the_same_training_view():
@@ -41,29 +37,39 @@ def test_the_same_seed_gives_the_same_training_view():
 
 
 @pytest.mark.parametrize(
-    ("size", "count"), [((128, 128), 1), ((300, 300), 1), ((700, 300), 2), ((800, 600), 4), ((1024, 1024), 4)]
+    ("size", "places"), [((128, 128), 1), ((300, 300), 1), ((700, 300), 2), ((800, 600), 4), ((1024, 1024), 4)]
 )
-def test_a_small_image_gives_crops_of_itself_only(size, count):
-    image = noise(*size)
-    crops, boxes = scored_crops(image)
-    assert crops.shape == (count, 3, VIEW_SIDE, VIEW_SIDE) and len(boxes) == count
-    if min(size) >= VIEW_SIDE:
-        for crop, box in zip(crops, boxes, strict=True):
-            assert torch.equal(crop, TF.pil_to_tensor(image.crop(box)))
-    else:
-        assert boxes == [(0, 0, *size)]
+def test_a_small_image_gives_at_least_four_views_of_itself(size, places):
+    crops, boxes = scored_crops(noise(*size))
+    assert crops.shape == (4, 3, VIEW_SIDE, VIEW_SIDE) and len(boxes) == 4 and len(set(boxes)) == places
+    assert not torch.equal(crops[0], crops[1])
+    side = min(CROP_SIDE, *size)
+    assert all((right - left, bottom - top) == (side, side) for left, top, right, bottom in boxes)
 
 
 @pytest.mark.parametrize("size", [(3000, 2000), (2000, 3000), (1025, 130)])
 def test_a_large_image_also_gives_crops_of_a_reduced_copy(size):
-    image = noise(*size)
-    crops, boxes = scored_crops(image)
+    crops, boxes = scored_crops(noise(*size))
     assert crops.shape == (7, 3, VIEW_SIDE, VIEW_SIDE)
     widths = [right - left for left, _, right, _ in boxes]
-    assert all(0 <= left < right <= size[0] and 0 <= top < bottom <= size[1] for left, top, right, bottom in boxes)
-    if min(size) >= VIEW_SIDE:
-        assert widths[:5] == [VIEW_SIDE] * 5
-        assert widths[5:] == pytest.approx([VIEW_SIDE * max(size) / REDUCED_SIDE] * 2, abs=1)
+    assert all(0 <= left < right <= size[0] and 0 <= top < bottom <= size[1] + 1 for left, top, right, bottom in boxes)
+    if min(size) >= 2 * CROP_SIDE:
+        assert widths[:5] == [CROP_SIDE] * 5
+        assert widths[5:] == pytest.approx([CROP_SIDE * max(size) / REDUCED_SIDE] * 2, abs=1)
+
+
+def test_a_scored_view_is_resized_and_compressed():
+    image = noise(256, 256)
+    views = [scored_view(image, place) for place in range(4)]
+    assert {view.size for view in views} == {(VIEW_SIDE, VIEW_SIDE)}
+    resized = image.resize((VIEW_SIDE, VIEW_SIDE), Image.Resampling.BICUBIC)
+    assert np.array_equal(views[0], encode_decode(resized, quality=90, subsampling="4:2:0"))
+    assert not np.array_equal(views[0], views[1])
+
+
+def test_the_same_image_always_gives_the_same_views():
+    image = noise(500, 400)
+    assert torch.equal(scored_crops(image)[0], scored_crops(image)[0])
 
 
 def test_a_wide_image_keeps_its_aspect():

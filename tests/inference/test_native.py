@@ -103,4 +103,4 @@ def test_the_size_chooses_the_model(size, installed, name, monkeypatch, tmp_path
     monkeypatch.setattr("detector.core.files.ENCODER", encoder)
     models = dict.fromkeys(["cnn", "transfer", "native"])
     chosen, sentence = choose_model(models, Image.new("RGB", size), AUTOMATIC)
-    assert chosen == name and f"`{name}`" in sentence
+    assert chosen == name and f"'{name}'" in sentence

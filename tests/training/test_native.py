@@ -100,13 +100,11 @@ def test_embeddings_are_kept_and_continued(tmp_path, monkeypatch):
         encoded.append(len(crops))
         return crops[:, 0, 0, :1].float().expand(-1, FEATURES)
 
-    monkeypatch.setattr(module, "embed", embed)
-
     def views(row: int) -> list[Image.Image]:
         return [Image.new("RGB", (224, 224), (10 * row, 0, 0))] * (row + 1)
 
-    features, owner = embed_views(views, 3, "test")
+    features, owner = embed_views(views, 3, "test", embed)
     assert features[:, 0].tolist() == [0, 10, 10, 20, 20, 20] and owner.tolist() == [0, 1, 1, 2, 2, 2]
     (tmp_path / "native" / "test-2.npz").unlink()
-    again, _ = embed_views(views, 3, "test")
+    again, _ = embed_views(views, 3, "test", embed)
     assert np.array_equal(features, again) and encoded == [3, 3, 3]
