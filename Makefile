@@ -16,6 +16,7 @@ lint: .venv/ready  ## check the style of the code
 	$(BIN)/ruff format --check .
 
 demo: .venv/ready  ## serve the demo on localhost
+	-$(BIN)/python -m detector encoder  # once; without it the smaller model answers
 	$(BIN)/python -m detector demo
 
 bench: .venv/ready  ## measure every claim of speed on this machine

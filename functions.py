@@ -25,9 +25,10 @@ from detector.data.transforms import augment, to_unit
 
 # models and training
 from detector.models.cnn import CNN
+from detector.models.native import Native
 from detector.models.summary import layer_table, size_table
 from detector.models.transfer import Transfer
-from detector.models.weights import load_model, released_models
+from detector.models.weights import NATIVE_RELEASED, load_model, released_models
 from detector.training.loop import train
 from detector.training.recipes import pick_budget
 
@@ -37,11 +38,12 @@ from detector.inference.predict import predict, predict_features
 from detector.metrics.classification import evaluate
 
 # packages, imported on first use
-PACKAGES = ("data", "demo", "eda", "evaluation", "figures", "metrics", "report")
+PACKAGES = ("data", "demo", "eda", "evaluation", "figures", "metrics", "report", "training")
 
 __all__ = [  # noqa: PLE0604
     "CLASSES", "leak_free_rows", "load_data", "load_unseen", "augment", "to_unit",
-    "CNN", "layer_table", "size_table", "Transfer", "load_model", "released_models", "train", "pick_budget",
+    "CNN", "layer_table", "size_table", "Native", "Transfer", "NATIVE_RELEASED", "load_model", "released_models",
+    "train", "pick_budget",
     "predict_image", "predict", "predict_features", "evaluate",
     *PACKAGES,
 ]  # fmt: skip

@@ -11,7 +11,7 @@ import subprocess
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,7 +75,8 @@ def _collect(rows: "pd.DataFrame") -> Iterator[Made]:
 def _collect_package(rows: list[tuple], folder: Path) -> Iterator[Made]:
     first = rows[0]
     try:
-        images = _read_images(_download(first, folder), {row.path for row in rows})
+        paths = {row.path for row in rows}
+        images = read_files(download_package(first.registry, first.package, first.version, folder), paths.__contains__)
     except (UserError, OSError, EOFError, tarfile.TarError, zlib.error) as error:
         reason = f"{first.package} {first.version} could not be downloaded ({error}), so {count_files(rows)} missing."
         yield rows, UserError(f"{reason} {REMEDY[first.registry]}")
@@ -83,14 +84,14 @@ def _collect_package(rows: list[tuple], folder: Path) -> Iterator[Made]:
         yield from (([row], _checked(row, images.get(row.path))) for row in rows)
 
 
-def _download(row: tuple, folder: Path) -> Path:
-    """Download the package of a row into an empty folder, and return the tar file of the package's files."""
-    command = [argument.format(row.package, row.version) for argument in DOWNLOAD[row.registry]]
+def download_package(registry: str, package: str, version: str, folder: Path) -> Path:
+    """Download a package into an empty folder, and return the tar file of its files. Raise UserError if it fails."""
+    command = [argument.format(package, version) for argument in DOWNLOAD[registry]]
     _call(command, folder, folder / "output")
-    archive = next(folder.glob("*.tgz" if row.registry == "npm" else "*.deb"), None)
+    archive = next(folder.glob("*.tgz" if registry == "npm" else "*.deb"), None)
     if archive is None:
         raise UserError(f"{command[0]} left no file")
-    if row.registry == "npm":
+    if registry == "npm":
         return archive
     _call(["dpkg-deb", "--fsys-tarfile", archive.name], folder, folder / "files.tar")
     return folder / "files.tar"
@@ -112,11 +113,11 @@ def _call(command: list[str], folder: Path, output: Path) -> None:
         raise UserError(reasons[0] if reasons else f"{command[0]} ended with status {done.returncode}")
 
 
-def _read_images(archive: Path, paths: set[str]) -> dict[str, bytes]:
-    """Return the files of a tar file that lie at these paths. Nothing is extracted, so no path or link can do harm."""
+def read_files(archive: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
+    """Return the files of a tar file whose path is wanted. Nothing is extracted, so no path or link can do harm."""
     with tarfile.open(archive, "r:gz" if archive.suffix == ".tgz" else "r:") as opened:
         names = ((member.name.removeprefix("./"), member) for member in opened if member.isfile())
-        return {name: opened.extractfile(member).read() for name, member in names if name in paths}
+        return {name: opened.extractfile(member).read() for name, member in names if wanted(name)}
 
 
 def _checked(row: tuple, image: bytes | None) -> bytes | UserError:

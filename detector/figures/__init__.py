@@ -19,6 +19,7 @@ from detector.figures.evaluation import (
     accuracy_by_object_class,
     confusion_matrices,
     corruption_heatmaps,
+    left_out_dots,
     reliability_diagrams,
     risk_coverage_curves,
     roc_curves,

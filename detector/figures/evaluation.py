@@ -7,7 +7,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from detector.figures.style import class_dots, coloured, interval_dots, new_figure
+from detector.figures.style import COLORS, class_dots, coloured, interval_dots, new_figure
 
 
 def confusion_matrices(tables: Mapping[str, pd.DataFrame]) -> Figure:
@@ -99,4 +99,18 @@ def corruption_heatmaps(panels: Mapping[str, pd.DataFrame], *, title: str, span:
     for left, right in axes:
         left.set_ylabel("corruption")
         right.set_yticks([])
+    return figure
+
+
+def left_out_dots(table: pd.DataFrame) -> Figure:
+    """Draw the mean AUC of each left-out family and photo source with its interval; `table` is `left_out_sources`'."""
+    kinds = list(table["left out"].unique())
+    heights = [len(table[table["left out"] == kind]) for kind in kinds]
+    figure, axes = new_figure("Mean AUC of sources left out of training and calibration", 1, len(kinds), (9.5, 4.6))
+    for cell, kind, colour in zip(axes[0], kinds, (COLORS["FAKE"], COLORS["REAL"]), strict=True):
+        rows = table[table["left out"] == kind].sort_values("value")
+        interval_dots(cell, np.arange(len(rows)), rows, horizontal=True, percent=False, ms=4, color=colour)
+        cell.set_yticks(range(len(rows)), rows["name"])
+        cell.set(ylabel=kind, xlabel="AUC", xlim=(min(0.5, table["low"].min()), 1), ylim=(-0.6, max(heights) - 0.4))
+        cell.grid(axis="x", alpha=0.3)
     return figure

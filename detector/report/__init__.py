@@ -3,6 +3,15 @@
 # ruff: noqa: F401 - re-exported
 
 from detector.report.example import prediction_figure
+from detector.report.native import (
+    held_out_table,
+    left_out_sources,
+    native_models_table,
+    no_photo_table,
+    shortcut_streams,
+    slices_table,
+    treatments_table,
+)
 from detector.report.studies import (
     component_runs,
     corruption_grid,
@@ -12,7 +21,6 @@ from detector.report.studies import (
     image_count_runs,
     leave_one_out_table,
     mean_over_seeds,
-    native_table,
     ood_table,
     overview_table,
     pareto_front,

@@ -8,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from detector.core import files
-from detector.evaluation.results import pivot, read_results
-from detector.models.weights import RELEASED, load_model, read_metadata
+from detector.evaluation.results import pivot, read_results, value_text
+from detector.models.weights import NATIVE_RELEASED, RELEASED, load_model, read_metadata
+from detector.report.native import MODEL, held_out_table, left_out_sources
 from detector.report.studies import TESTS, all_models, robustness_table
 
 METRICS = ["accuracy", "false_positive_rate", "recall", "auc", "ece", "coverage", "selective_accuracy"]
@@ -25,12 +26,14 @@ HEAD = """# Model card
 
 Written by `python -m detector evaluate` from the weight files and `results.csv`. Intervals are 95%.
 
-**Intended use.** Research on detectors that tell photos from generated images. The models classify images of 32×32
-pixels. Larger images are resized.
+**Intended use.** Research on detectors that tell photos from generated images. `native` and `native-small` score images
+with a short side of at least 128 pixels. `cnn` and `transfer` classify images of 32×32 pixels.
 
 **Not intended.** Evidence about a person or a work: a prediction is not proof.
 
-**Training data.** The models are trained on CIFAKE alone: photos and Stable Diffusion 1.4 images of ten classes.
+**Training data.** `cnn` and `transfer` are trained on CIFAKE alone: photos and Stable Diffusion 1.4 images of ten
+classes. `native` and `native-small` are trained on crops from public repositories, many of which state no licence, and
+on photos of installable packages (`data/README.md`). The weights contain none of these images.
 
 **Metrics.** FAKE is the positive class. AUC on a generator compares it with CIFAKE's test photos. A model abstains
 ('not sure') if it is not confident, if the image is out of distribution (OOD), or if a small change of the image
@@ -38,8 +41,14 @@ changes the prediction. Coverage is the share of images without abstention; sele
 The leak-free test omits test images with a duplicate in the train folder, and all but one of each group of duplicates
 within the test.
 
-**Limitations.** The results hold for unmodified CIFAKE images. On other photos and other generators the models are
-often wrong; the table of each model shows how often. The models are trained on ten object classes.
+**Limitations.** The results of `cnn` and `transfer` hold for unmodified CIFAKE images. `native` takes some professional
+photos for generated images, and it misses images by generators unlike those of its training. The tables show how
+often.
+"""
+NATIVE = """Each row leaves a generator family or a photo source out of training and calibration. FPR and recall count
+every image at the model's upper limit, abstentions included.
+"""
+HELD_OUT = """The sources set aside chose nothing. They were scored once by the frozen weights.
 """
 
 
@@ -47,7 +56,21 @@ def model_card() -> str:
     """Return the card of all released models, in Markdown."""
     results = all_models()
     robust, by_model = robustness_table(results), dict(list(results.groupby("model")))
-    return "\n".join([HEAD, *(_model_section(name, by_model[name], robust.loc[name]) for name in RELEASED)])
+    sections = [_model_section(name, by_model[name], robust.loc[name]) for name in RELEASED]
+    return "\n".join([HEAD, *map(_native_section, NATIVE_RELEASED), *sections])
+
+
+def _native_section(name: str) -> str:
+    parts = [f"## `{name}`: {NATIVE_RELEASED[name]}", _provenance(files.model_file(name))]
+    if name == MODEL:
+        left_out = left_out_sources()
+        shares = left_out[["FPR", "recall"]].map(lambda share: "–" if pd.isna(share) else f"{100 * share:.1f}%")
+        text = pd.DataFrame({"AUC": [value_text(row) for row in left_out.assign(unit="").itertuples()]}).join(shares)
+        parts += [NATIVE, markdown(text.set_axis(left_out["name"]))]
+    held_out = held_out_table()
+    if name in held_out.index.get_level_values("model"):
+        parts += [HELD_OUT, markdown(held_out.loc[name])]
+    return "\n\n".join(parts) + "\n"
 
 
 def _model_section(name: str, results: pd.DataFrame, robust: pd.Series) -> str:

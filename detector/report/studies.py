@@ -212,16 +212,6 @@ def resolution_table() -> pd.DataFrame:
     return pivot(rows, ["source", "metric"], "training", "text").rename(index=_words, level="metric")
 
 
-def native_table() -> pd.DataFrame:
-    """Return results at native resolution on left-out sources, as text: means over pairs; rows by what was left out.
-
-    A row is a generator family, paired with each photo source in turn, or a photo source, paired with each family.
-    """
-    rows = study("native").query("model == 'CLIP, linear head'")
-    rows = rows.assign(left_out=rows["slice"].replace("", "all pairs").str.replace("=", ": "))
-    return pivot(rows, "left_out", "metric", "text").rename(columns=_words).rename_axis("left out").fillna("–")
-
-
 def equal_time_table() -> pd.DataFrame:
     """Return networks after the same training time, most accurate first: a row a variant.
 

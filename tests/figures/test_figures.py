@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from matplotlib.figure import Figure
+from torchvision.transforms.v2.functional import to_pil_image
 
 from detector import figures
 from detector.core.labels import CLASSES
@@ -15,7 +16,7 @@ from detector.figures import data, evaluation, explanation, training
 RNG = np.random.default_rng(0)
 FREQUENCIES = [f"{k / 32:.2f}" for k in range(1, 17)]
 BANDS = (0.0625, 0.125, 0.25, 0.5)
-DEMO_ONLY = {"band_bars", "map_over", "prediction", "unscored"}  # and in README's example
+DEMO_ONLY = {"band_bars", "crop_map", "map_over", "prediction", "unscored"}  # and in README's example
 NO_AXES = {  # images, drawings and projections, which have no scale
     "architecture", "class_grids", "duplicate_pairs", "image_grid", "labelled_grid", "map_grid",
     "map_over", "mean_images", "tsne_scatter",
@@ -115,6 +116,14 @@ def draw_all() -> dict[str, Figure]:
         "risk_coverage_curves": figures.risk_coverage_curves(dict.fromkeys(two, risk()), points),
         "corruption_heatmaps": figures.corruption_heatmaps(
             dict.fromkeys("abcd", corruption_table()), title="Accuracy (%) by corruption", span=(50, 100)
+        ),
+        "left_out_dots": figures.left_out_dots(
+            interval_table(pd.Index(["flux", "sdxl", "phones"], name="name"))
+            .reset_index()
+            .assign(**{"left out": ["generator family", "generator family", "photo source"]})
+        ),
+        "crop_map": explanation.crop_map(
+            to_pil_image(images(side=48)), [(0, 0, 24, 24), (8, 8, 48, 48)], np.array([0.2, 0.9])
         ),
         "map_grid": figures.map_grid(images(4), attribution, list("abcd"), title="Attribution maps"),
         "map_over": explanation.map_over(images(), attribution[0]),

@@ -1,0 +1,69 @@
+"""Tables of the models at native resolution, from the stored results."""
+
+import pandas as pd
+
+from detector.evaluation.leave_out import METRICS
+from detector.evaluation.results import pivot, read_results, with_slice_columns
+from detector.report.studies import study
+
+MODEL = "native"
+RATES = ("auc", "false_positive_rate", "recall")
+KINDS = (("family", "generator family", "recall"), ("photos", "photo source", "false_positive_rate"))
+WORDS = {"auc": "AUC", "false_positive_rate": "FPR", "selective_accuracy": "selective accuracy"}
+
+
+def native_models_table() -> pd.DataFrame:
+    """Return means over pairs of a left-out family and a left-out photo source, as text: a row a model."""
+    rows = study("native").query("slice == ''")
+    return pivot(rows, "model", "metric", "text")[METRICS].rename(columns=WORDS)
+
+
+def left_out_sources() -> pd.DataFrame:
+    """Return the results of each left-out generator family and photo source: the mean over its pairs.
+
+    Columns left out ('generator family' or 'photo source'), name, value, low and high (of the AUC), n (pairs), FPR and
+    recall.
+    """
+    rows = study("native").query("model == @MODEL")
+    rows = with_slice_columns(rows[~rows["slice"].str.contains("variant=")])
+    tables = []
+    for key, kind, rate in KINDS:
+        own = rows[rows[key] != ""]
+        table = own[own["metric"] == "auc"].set_index(key)[["value", "low", "high", "n"]]
+        table[WORDS.get(rate, rate)] = own[own["metric"] == rate].set_index(key)["value"]
+        tables.append(table.rename_axis("name").reset_index().assign(**{"left out": kind}))
+    return pd.concat(tables, ignore_index=True).sort_values(["left out", "value"], ignore_index=True)
+
+
+def treatments_table() -> pd.DataFrame:
+    """Return AUC, FPR and recall on left-out sources after what sites do to images, as text: a row a treatment."""
+    rows = study("native").query("model == @MODEL and metric in @RATES")
+    rows = rows[rows["slice"].str.fullmatch("variant=[^;]*")]
+    return pivot(rows, "variant", "metric", "text").rename(columns=WORDS).rename_axis("treatment")
+
+
+def slices_table() -> pd.DataFrame:
+    """Return AUC, FPR and recall by the style of generated images and by the size of originals, as text."""
+    rows = study("native").query("model == @MODEL")
+    rows = rows[rows["slice"].str.startswith(("style=", "side="))]
+    rows = rows.assign(slice=rows["slice"].str.replace("=", " ").str.replace("side", "pixels").radd("images="))
+    return pivot(rows, "images", "metric", "text").rename(columns=WORDS).fillna("–")
+
+
+def held_out_table() -> pd.DataFrame:
+    """Return results on the sources set aside, as text: rows model and source, a column a metric."""
+    rows = read_results().query("set == 'held_out'")
+    rows = rows.assign(slice=rows["slice"].replace("", "source=all"))
+    return pivot(rows, ["model", "source"], "metric", "text").rename(columns=WORDS).fillna("–")
+
+
+def no_photo_table() -> pd.DataFrame:
+    """Return the share of images of each kind that are recognised as no photos; columns value, low, high, n."""
+    rows = with_slice_columns(study("no_photo"))
+    return rows.set_index("kind")[["value", "low", "high", "n"]].astype({"n": int})
+
+
+def shortcut_streams() -> pd.DataFrame:
+    """Return how well file properties separate the classes in each stream: the AUC, as text."""
+    rows = study("shortcuts").query("metric == 'auc'")
+    return pivot(rows, "stream", "metric", "text").rename(columns=WORDS)
