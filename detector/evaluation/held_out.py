@@ -1,4 +1,4 @@
-"""Score the models at native resolution on the sources that were set aside (`data.native.HELD_OUT`).
+"""Score released models on the sources at native resolution that were set aside (`data.native.HELD_OUT`).
 
 Frozen weights only: the first scoring of each file is a line in the access log.
 """
@@ -15,39 +15,41 @@ from detector.evaluation.access_log import record_access
 from detector.evaluation.results import read_results, result_rows, slice_of, write_results
 from detector.inference.decision import first_prediction
 from detector.metrics.intervals import auc_against, metric_table, proportion
+from detector.models.base import Detector
 from detector.models.native import Native
 
 SET = "held_out"
 
 
-def evaluate_held_out(name: str, model: Native) -> None:
+def evaluate_held_out(name: str, model: Detector) -> None:
     """Score a released model, put its rows into models/results.csv in place of earlier ones, and log the access.
 
     Raises UserError if `data/sources` is missing.
     """
     scores = score_held_out(model)
     table = read_results()
-    write_results(pd.concat([table[table["model"] != name], held_out_rows(scores, name)]))
+    kept = (table["model"] != name) | (table["set"] != SET)
+    write_results(pd.concat([table[kept], held_out_rows(scores, name)]))
     accuracy = (scores["called_fake"] == (scores["label"] == FAKE)).mean()
     record_access(files.model_file(name), SET, accuracy)
 
 
-def score_held_out(model: Native) -> pd.DataFrame:
+def score_held_out(model: Detector) -> pd.DataFrame:
     """Return a row for each unscaled crop of the sources set aside: label, source, probability, decision, called_fake.
 
-    `decision` is that of the rule without the check of stability. `called_fake` counts every image at the model's upper
-    limit, abstentions included.
+    `decision` is that of the rule, for `Native` without the check of stability. `called_fake` counts every image at the
+    model's upper limit (1/2 for other models), abstentions included.
     """
     manifest = read_manifest()
     rows = manifest[is_held_out(manifest) & (manifest["variant"] == "native")].rename(columns={"class": "label"})
     if not files.SOURCES_DIR.is_dir():
         raise UserError(f"{files.SOURCES_DIR} is missing. Make it by `python -m detector rebuild`.")
-    scores = []
+    high, scores = model.limits[1].item() if isinstance(model, Native) else 0.5, []
     for row in progress(rows.itertuples(), total=len(rows), desc="scoring the sources set aside", unit=" images"):
         prediction = first_prediction(model, TF.to_pil_image(open_crop(row)))
-        called_fake = prediction.probability >= model.limits[1].item()
-        scores.append((CLASSES.index(row.label), row.source, prediction.probability, prediction.label, called_fake))
-    return pd.DataFrame(scores, columns=["label", "source", "probability", "decision", "called_fake"])
+        scores.append((CLASSES.index(row.label), row.source, prediction.probability, prediction.label))
+    table = pd.DataFrame(scores, columns=["label", "source", "probability", "decision"])
+    return table.assign(called_fake=table["probability"] >= high)
 
 
 def held_out_rows(scores: pd.DataFrame, model: str) -> pd.DataFrame:

@@ -4,6 +4,8 @@
 
 from detector.report.example import prediction_figure
 from detector.report.native import (
+    compare_heads,
+    embedding_counts,
     held_out_table,
     left_out_sources,
     native_models_table,

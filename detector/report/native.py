@@ -4,7 +4,9 @@ import pandas as pd
 
 from detector.evaluation.leave_out import METRICS
 from detector.evaluation.results import pivot, read_results, with_slice_columns
+from detector.models.native import Native
 from detector.report.studies import study
+from detector.training.embeddings import Embeddings
 
 MODEL = "native"
 RATES = ("auc", "false_positive_rate", "recall")
@@ -67,3 +69,27 @@ def shortcut_streams() -> pd.DataFrame:
     """Return how well file properties separate the classes in each stream: the AUC, as text."""
     rows = study("shortcuts").query("metric == 'auc'")
     return pivot(rows, "stream", "metric", "text").rename(columns=WORDS)
+
+
+def embedding_counts(embeddings: Embeddings) -> pd.DataFrame:
+    """Return how many images each group has in training: a row a group, with its class."""
+    rows = embeddings.rows.query("view == 'training' and `class` != 'no photo'")
+    counts = rows.groupby(["class", "group"])["image"].nunique().rename("images")
+    return (
+        counts.sort_values(ascending=False).sort_index(level="class", sort_remaining=False, ascending=False).to_frame()
+    )
+
+
+def compare_heads(first: Native, second: Native) -> pd.DataFrame:
+    """Return temperature, limits and OOD threshold of two models, and the largest difference of their weights."""
+    rows = {
+        "temperature": [model.temperature.item() for model in (first, second)],
+        "REAL up to": [model.limits[0].item() for model in (first, second)],
+        "FAKE from": [model.limits[1].item() for model in (first, second)],
+        "OOD threshold": [model.ood_threshold.item() for model in (first, second)],
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["trained here", "released"])
+    difference = (first.head.weight - second.head.weight).abs().max() / second.head.weight.abs().max()
+    return pd.concat(
+        [table, pd.DataFrame({"trained here": difference.item()}, ["largest relative difference of a weight"])]
+    )

@@ -36,8 +36,8 @@ def update_results(names: Sequence[str] = (), *, smoke: bool = False) -> Path:
     chosen = {name: models[name] for name in names or models}
     if small := {name: model for name, model in chosen.items() if name in RELEASED}:
         evaluate_released(small, load_cifake_only(), load_unseen())
-    for name in [name for name in chosen if name in NATIVE_RELEASED]:
-        evaluate_held_out(name, chosen[name])
+    for name, model in chosen.items():
+        evaluate_held_out(name, model)
     with files.atomic_write(files.MODEL_CARD) as part:
         part.write_text(model_card(), encoding="utf-8")
     write_released_table()
