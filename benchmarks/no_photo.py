@@ -23,7 +23,7 @@ from detector.data.packages import download_package, read_files
 from detector.evaluation.results import result_rows, slice_of
 from detector.inference.native import shows_no_photo
 from detector.metrics.intervals import metric_table, proportion
-from detector.models.native import Native
+from detector.models.native import SMALL, Native
 from detector.models.weights import load_model
 
 COUNT, SIDE = 60, 256  # images of each kind, and their least side in pixels
@@ -109,7 +109,7 @@ def measure(study: Study, model: Native, kinds: Sequence[str]) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the kinds without rows, then print the recall of each."""
     study = open_study("no_photo", study_parser("no_photo", __doc__).parse_args(arguments))
-    model = Native(backbone="efficientnet_lite0").eval() if study.smoke else load_model(files.model_file("native"))
+    model = Native(backbone=SMALL).eval() if study.smoke else load_model(files.model_file("native"))
     measure(study, model, ["charts"] if study.smoke else list(KINDS))
     print(study.results()[["slice", "value", "low", "high", "n"]].to_string(index=False))
 

@@ -1,5 +1,5 @@
 """The command line: python -m detector report | predict | demo | train | evaluate | duplicates | rebuild |
-packages | encoder."""
+packages | encoder | features."""
 
 import argparse
 import sys
@@ -69,10 +69,19 @@ def packages(options: argparse.Namespace) -> None:
 
 
 def encoder(options: argparse.Namespace) -> None:
-    """Download CLIP's image encoder, which studies at native resolution use; 78 MB."""
+    """Download CLIP's image encoder, which the model `native` needs; 78 MB."""
     from detector.models.encoder import install_encoder
 
     print(install_encoder())
+
+
+def features(options: argparse.Namespace) -> None:
+    """Embed the images at native resolution and replace data/native_features.safetensors."""
+    from detector.core import files
+    from detector.training.embeddings import collect_embeddings, write_embeddings
+
+    write_embeddings(collect_embeddings())
+    print(files.NATIVE_FEATURES)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -111,6 +120,7 @@ def parser() -> argparse.ArgumentParser:
     added.add_argument("--mirror", type=Path, metavar="FOLDER", help="local clones, as <owner>/<name>")
     command(packages)
     command(encoder)
+    command(features)
     return top
 
 

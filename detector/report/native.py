@@ -65,6 +65,12 @@ def no_photo_table() -> pd.DataFrame:
     return rows.set_index("kind")[["value", "low", "high", "n"]].astype({"n": int})
 
 
+def edits_table() -> pd.DataFrame:
+    """Return the share of photos called FAKE and their mean P(FAKE) after each edit, as text."""
+    words = {"called_fake": "called FAKE", "mean_probability": "mean P(FAKE)"}
+    return pivot(study("edits"), "edit", "metric", "text").rename(columns=words)
+
+
 def shortcut_streams() -> pd.DataFrame:
     """Return how well file properties separate the classes in each stream: the AUC, as text."""
     rows = study("shortcuts").query("metric == 'auc'")
