@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     study = open_study("edits", study_parser("edits", __doc__).parse_args(arguments))
     if study.smoke:
         model, images = (
-            Native(backbone="efficientnet_lite0").eval(),
+            Native(backbone=SMALL).eval(),
             [Image.effect_noise((256, 256), 50).convert("RGB")],
         )
         edits = {name: edit for name, edit in EDITS.items() if "reconstructed" not in name}

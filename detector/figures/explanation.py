@@ -15,7 +15,8 @@ from PIL import Image
 from detector.core.labels import CLASSES
 from detector.figures.style import COLORS, MODEL_COLORS, new_figure, show_image, symmetric
 
-MAP_SIDE, LABEL_WIDTH = 512, 30  # pixels: the image under a map of crops, and the narrowest crop with a number
+MAP_SIDE, LABEL_WIDTH = 512, 35  # pixels: the image under a map of crops, and the narrowest crop with a number
+Box = tuple[int, int, int, int]  # left, top, right, bottom, in pixels of the image
 
 
 def _overlay(axes: Axes, image: torch.Tensor, map_: torch.Tensor) -> None:
@@ -46,31 +47,32 @@ def map_over(image: torch.Tensor, map_: torch.Tensor) -> Figure:
     return figure
 
 
-def crop_map(image: Image.Image, boxes: Sequence[tuple[int, int, int, int]], probabilities: np.ndarray) -> Figure:
-    """Show P(FAKE) of each crop, (K,), over the grey image at its own aspect; large crops lie below small ones.
-
-    `boxes` are left, top, right, bottom in pixels of the image.
-    """
-    shown = image.convert("RGB")
-    shown.thumbnail((MAP_SIDE, MAP_SIDE))
-    scale = shown.width / image.width
-    width, height = (4.4 * length / max(shown.size) for length in shown.size)
+def crop_map(image: Image.Image, boxes: Sequence[Box], probabilities: np.ndarray) -> Figure:
+    """Show P(FAKE) of each crop, (K,), over the grey image at its own aspect; large crops lie below small ones."""
+    width, height = (4.4 * length / max(image.size) for length in image.size)
     figure, axes = new_figure("", size=(max(width, 2), max(height, 2)))
-    axes[0, 0].imshow(shown.convert("L"), cmap="gray", vmin=0, vmax=255)
-    colours = colormaps["RdBu_r"]
-    for (left, top, right, bottom), p in sorted(
-        zip(boxes, probabilities, strict=True), key=lambda item: -_area(item[0])
-    ):
-        corner, size = (left * scale, top * scale), ((right - left) * scale, (bottom - top) * scale)
-        axes[0, 0].add_patch(Rectangle(corner, *size, fc=(*colours(float(p))[:3], 0.55), ec="white", lw=1))
-        if size[0] * figure.dpi * 4.4 / MAP_SIDE >= LABEL_WIDTH:
-            centre = corner[0] + size[0] / 2, corner[1] + size[1] / 2
-            axes[0, 0].text(*centre, f"{p:.0%}", ha="center", va="center", fontsize=9)
-    axes[0, 0].set_axis_off()
+    _draw_crops(axes[0, 0], image, boxes, probabilities)
     return figure
 
 
-def _area(box: tuple[int, int, int, int]) -> int:
+def _draw_crops(axes: Axes, image: Image.Image, boxes: Sequence[Box], probabilities: np.ndarray) -> None:
+    shown = image.convert("RGB")
+    shown.thumbnail((MAP_SIDE, MAP_SIDE))
+    scale = shown.width / image.width
+    axes.imshow(shown.convert("L"), cmap="gray", vmin=0, vmax=255)
+    largest_first = sorted(zip(boxes, probabilities, strict=True), key=lambda item: -_area(item[0]))
+    for (left, top, right, bottom), p in largest_first:
+        corner, size = (left * scale, top * scale), ((right - left) * scale, (bottom - top) * scale)
+        colour = (*colormaps["RdBu_r"](float(p))[:3], 0.55)
+        axes.add_patch(Rectangle(corner, *size, fc=colour, ec="white", lw=1))
+        if size[0] >= LABEL_WIDTH:
+            axes.text(
+                corner[0] + size[0] / 2, corner[1] + size[1] / 2, f"{p:.0%}", ha="center", va="center", fontsize=9
+            )
+    axes.set_axis_off()
+
+
+def _area(box: Box) -> int:
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
@@ -127,12 +129,34 @@ def prediction(
     figure, axes = new_figure(f"{label or 'not sure'}: {reason}", 1, 3, (9, 3))
     show_image(axes[0, 0], image, "your image")
     show_image(axes[0, 1], model_input, "model input, 32 × 32 pixels")
-    scale = axes[0, 2]
-    scale.barh([0], [probability], color=COLORS["FAKE"], height=0.4)
-    scale.barh([0], [1 - probability], left=[probability], color=COLORS["REAL"], height=0.4)
-    scale.set(xlim=(0, 1), ylim=(-1, 1), yticks=[], xlabel="P(FAKE)", title=f"P(FAKE) = {probability:.3f}")
-    scale.spines["left"].set_visible(False)
+    _draw_probability(axes[0, 2], probability)
     return figure
+
+
+def crop_prediction(
+    image: Image.Image,
+    boxes: Sequence[Box],
+    probabilities: np.ndarray,
+    label: str | None,
+    probability: float,
+    reason: str,
+) -> Figure:
+    """Show one prediction at native resolution: the image, P(FAKE) of its crops, (K,), and P(FAKE)."""
+    figure, axes = new_figure(f"{label or 'not sure'}: {reason}", 1, 3, (9, 3))
+    axes[0, 0].imshow(image)
+    axes[0, 0].set_axis_off()
+    _draw_crops(axes[0, 1], image, boxes, probabilities)
+    for cell, title in zip(axes[0], ("your image", "P(FAKE) of each crop"), strict=False):
+        cell.set_title(title, fontsize=8, loc="center")
+    _draw_probability(axes[0, 2], probability)
+    return figure
+
+
+def _draw_probability(axes: Axes, probability: float) -> None:
+    axes.barh([0], [probability], color=COLORS["FAKE"], height=0.4)
+    axes.barh([0], [1 - probability], left=[probability], color=COLORS["REAL"], height=0.4)
+    axes.set(xlim=(0, 1), ylim=(-1, 1), yticks=[], xlabel="P(FAKE)", title=f"P(FAKE) = {probability:.3f}")
+    axes.spines["left"].set_visible(False)
 
 
 def unscored(image: torch.Tensor, reason: str) -> Figure:

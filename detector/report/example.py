@@ -6,15 +6,20 @@ from torchvision.transforms.v2 import functional as TF
 
 from detector.core import files
 from detector.data.decode import to_rgb
-from detector.figures.explanation import prediction, unscored
+from detector.figures.explanation import crop_prediction, prediction, unscored
 from detector.inference.decision import predict_image
+from detector.inference.prediction import ABSTAIN
 from detector.models.base import Detector
 from detector.models.weights import DEFAULT_MODEL, load_model
 
 
 def prediction_figure(model: Detector, image: Image.Image) -> Figure:
-    """Return the model's prediction for an image as a figure: beside the image, the model's input and P(FAKE)."""
+    """Return the model's prediction for an image as a figure: the image, what the model scores, and P(FAKE)."""
     predicted = predict_image(model, image)
+    if predicted.crops is not None:
+        crops = predicted.image, predicted.boxes, predicted.crop_probabilities.numpy()
+        title = f"{predicted.label or ABSTAIN}: {predicted.reason}"
+        return crop_prediction(*crops, probability=predicted.probability, title=title)
     shown = TF.pil_to_tensor(to_rgb(image))
     if predicted.pixels is None:
         return unscored(shown, predicted.reason)

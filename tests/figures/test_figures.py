@@ -16,7 +16,14 @@ from detector.figures import data, evaluation, explanation, training
 RNG = np.random.default_rng(0)
 FREQUENCIES = [f"{k / 32:.2f}" for k in range(1, 17)]
 BANDS = (0.0625, 0.125, 0.25, 0.5)
-DEMO_ONLY = {"band_bars", "crop_map", "map_over", "prediction", "unscored"}  # and in README's example
+DEMO_ONLY = {
+    "band_bars",
+    "crop_map",
+    "crop_prediction",
+    "map_over",
+    "prediction",
+    "unscored",
+}  # and in README's example
 NO_AXES = {  # images, drawings and projections, which have no scale
     "architecture", "class_grids", "duplicate_pairs", "image_grid", "labelled_grid", "map_grid",
     "map_over", "mean_images", "tsne_scatter",
@@ -131,6 +138,9 @@ def draw_all() -> dict[str, Figure]:
         "band_lines": figures.band_lines(band_table(), np.arange(40) % 2),
         "tsne_scatter": figures.tsne_scatter(RNG.normal(size=(40, 2)), np.arange(40) % 2, np.arange(40) % 7 == 0),
         "prediction": explanation.prediction(images(side=48), images(), "FAKE", 0.97, "in-distribution and stable"),
+        "crop_prediction": explanation.crop_prediction(
+            to_pil_image(images(side=48)), [(0, 0, 48, 48)], np.array([0.9]), probability=0.9, title="not confident"
+        ),
         "unscored": explanation.unscored(images(side=48), "blank"),
     }
 
