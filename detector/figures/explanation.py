@@ -137,17 +137,17 @@ def crop_prediction(
     image: Image.Image,
     boxes: Sequence[Box],
     probabilities: np.ndarray,
-    label: str | None,
+    *,
     probability: float,
-    reason: str,
+    title: str,
 ) -> Figure:
     """Show one prediction at native resolution: the image, P(FAKE) of its crops, (K,), and P(FAKE)."""
-    figure, axes = new_figure(f"{label or 'not sure'}: {reason}", 1, 3, (9, 3))
+    figure, axes = new_figure(title, 1, 3, (9, 3))
     axes[0, 0].imshow(image)
     axes[0, 0].set_axis_off()
     _draw_crops(axes[0, 1], image, boxes, probabilities)
-    for cell, title in zip(axes[0], ("your image", "P(FAKE) of each crop"), strict=False):
-        cell.set_title(title, fontsize=8, loc="center")
+    for cell, caption in zip(axes[0], ("your image", "P(FAKE) of each crop"), strict=False):
+        cell.set_title(caption, fontsize=8, loc="center")
     _draw_probability(axes[0, 2], probability)
     return figure
 
