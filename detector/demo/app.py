@@ -70,7 +70,7 @@ def launch_demo(models: Mapping[str, Detector], examples: Sequence[Image.Image] 
     whole process, unless it is set: to a private folder that is deleted when the process ends.
 
     Args:
-        models: The models to choose from, by name. DEFAULT_MODEL, or else the first, is preselected.
+        models: The models, by name. `inference.choice` picks one for each image, unless a person chooses.
         examples: Images to try.
         options: Arguments of Gradio's `launch`, such as `share=True` for a public link.
     """

@@ -25,7 +25,6 @@ NATIVE_RELEASED = {  # for images at native resolution
     "native": "CLIP's frozen image encoder with a linear head, trained on photos and generated images of many sources",
     "native-small": "EfficientNet-Lite0 with frozen ImageNet weights and a linear head, trained on the same images",
 }
-DEFAULT_MODEL = "native"  # for images of at least 128 pixels; see `inference.choice`
 
 
 def save_model(model: Detector, path: Path, *, recipe: dict, data: str, reproducible: str = "no") -> None:

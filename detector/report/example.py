@@ -1,5 +1,7 @@
 """One prediction as a figure: for the report, and for README on a photo of an installable package."""
 
+from collections.abc import Mapping
+
 from matplotlib.figure import Figure
 from PIL import Image
 from torchvision.transforms.v2 import functional as TF
@@ -7,15 +9,16 @@ from torchvision.transforms.v2 import functional as TF
 from detector.core import files
 from detector.data.decode import to_rgb
 from detector.figures.explanation import crop_prediction, prediction, unscored
+from detector.inference.choice import choose_model
 from detector.inference.decision import predict_image
 from detector.inference.prediction import ABSTAIN
 from detector.models.base import Detector
-from detector.models.weights import DEFAULT_MODEL, load_model
+from detector.models.weights import NATIVE_RELEASED, RELEASED, released_models
 
 
-def prediction_figure(model: Detector, image: Image.Image) -> Figure:
-    """Return the model's prediction for an image as a figure: the image, what the model scores, and P(FAKE)."""
-    predicted = predict_image(model, image)
+def prediction_figure(models: Mapping[str, Detector], image: Image.Image) -> Figure:
+    """Return the prediction of the model that an image is for, as a figure: the image, what is scored, and P(FAKE)."""
+    predicted = predict_image(models[choose_model(models, image)[0]], image)
     if predicted.crops is not None:
         crops = predicted.image, predicted.boxes, predicted.crop_probabilities.numpy()
         title = f"{predicted.label or ABSTAIN}: {predicted.reason}"
@@ -27,10 +30,10 @@ def prediction_figure(model: Detector, image: Image.Image) -> Figure:
 
 
 def write_example() -> None:
-    """Write README's figure: the default model's prediction for scikit-learn's photo of a flower."""
+    """Write README's figure: the prediction for scikit-learn's photo of a flower."""
     from sklearn.datasets import load_sample_image
 
-    model = load_model(files.model_file(DEFAULT_MODEL))
-    figure = prediction_figure(model, Image.fromarray(load_sample_image("flower.jpg")))
+    models = released_models([*NATIVE_RELEASED, *RELEASED])
+    figure = prediction_figure(models, Image.fromarray(load_sample_image("flower.jpg")))
     with files.atomic_write(files.EXAMPLE) as part:
         figure.savefig(part, format="png", dpi=100, metadata={"Software": None})

@@ -15,7 +15,6 @@ from detector.core import files
 from detector.demo import app, launch_demo, texts
 from detector.demo.app import build_demo
 from detector.models.cnn import CNN
-from detector.models.weights import DEFAULT_MODEL
 
 
 @pytest.fixture(scope="module")
@@ -189,12 +188,12 @@ def test_a_notebook_shows_the_app_inline_and_goes_on(run_cell):
 
 
 def test_the_limits_show_results_of_the_model_where_there_are_any(small_cnn, monkeypatch):
-    monkeypatch.setattr(texts, "source_limits", lambda name: "| source |" if name == DEFAULT_MODEL else "")
+    monkeypatch.setattr(texts, "source_limits", lambda name: "| source |" if name == "transfer" else "")
 
     def shown(name: str) -> str:
         built = build_demo({name: small_cnn})
         return "".join(c["props"].get("value") or "" for c in built.config["components"] if c["type"] == "markdown")
 
     assert "A prediction is not proof" in shown("another")
-    assert "| source |" in shown(DEFAULT_MODEL) and f"`{DEFAULT_MODEL}`: " in shown(DEFAULT_MODEL)
+    assert "| source |" in shown("transfer") and "`transfer`: " in shown("transfer")
     assert "| source |" not in shown("another")
