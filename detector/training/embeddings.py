@@ -21,10 +21,12 @@ from detector.core.console import UserError, progress
 from detector.data.decode import open_image, to_rgb
 from detector.data.native import family_groups, image_keys, is_held_out, open_crop, read_manifest
 from detector.data.packages import read_packages
+from detector.data.rendered import render
 from detector.data.views import overview, random_crops, scored_view, training_view
 from detector.models.encoder import embed
 
 EVALUATED = 2  # views of a crop
+RENDERED = 400  # images that are no photos
 CHUNK = 200  # views; as many are lost by an interruption
 COLUMNS = ["view", "class", "source", "group", "image", "size", "style", "side"]
 Encode = Callable[[torch.Tensor], torch.Tensor]  # uint8 (N, 3, 224, 224) to float32 (N, F)
@@ -102,8 +104,8 @@ def collect_embeddings(encode: Encode = embed, name: str = "clip") -> Embeddings
     manifest = read_manifest()
     development = manifest[~is_held_out(manifest)].assign(view="training")
     unscaled = development[development["variant"] == "native"].assign(view="evaluation")
-    return join([_embed_sources(development, encode, name), _embed_sources(unscaled, encode, name),
-                 *_embed_packages(encode, name)])  # fmt: skip
+    sources = [_embed_sources(rows, encode, name) for rows in (development, unscaled)]
+    return join([*sources, *_embed_packages(encode, name), _embed_rendered(encode, name)])
 
 
 def _embed_sources(manifest: pd.DataFrame, encode: Encode, name: str) -> Embeddings:
@@ -151,6 +153,13 @@ def _embed_packages(encode: Encode, name: str) -> list[Embeddings]:
             features, owner = mean_by_owner(features, owner), np.unique(owner)
         parts.append(Embeddings(features, packages.assign(view=view)[COLUMNS].iloc[owner]))
     return parts
+
+
+def _embed_rendered(encode: Encode, name: str) -> Embeddings:
+    features, _ = embed_views(lambda row: [overview(render(row))], RENDERED, f"{name}-overview-rendered", encode)
+    known = {"view": "overview", "class": "no photo", "source": "rendered", "group": "rendered", "size": "native"}
+    rows = pd.DataFrame({"image": [f"rendered/{row}" for row in range(RENDERED)]})
+    return Embeddings(features, rows.assign(**known, style="no photo", side="")[COLUMNS])
 
 
 def mean_by_owner(features: np.ndarray, owner: np.ndarray) -> np.ndarray:

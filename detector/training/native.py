@@ -24,7 +24,7 @@ FALSE_POSITIVES = 0.05  # of the photos of a left-out source ...
 SOURCES_WITHIN = 0.85  # ... in this share of the photo sources
 MISSED = 0.05  # share of the generated images of a left-out family that may be REAL ...
 FAMILIES_WITHIN = 0.85  # ... in this share of the families
-STOPPED = 0.01  # share of photos that may be taken for drawings
+STOPPED = 0.015  # share of photos that may be taken for drawings
 
 
 @dataclass(frozen=True)
