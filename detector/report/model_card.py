@@ -57,20 +57,18 @@ def model_card() -> str:
     results = all_models()
     robust, by_model = robustness_table(results), dict(list(results.groupby("model")))
     sections = [_model_section(name, by_model[name], robust.loc[name]) for name in RELEASED]
-    return "\n".join([HEAD, *map(_native_section, NATIVE_RELEASED), *sections])
+    held_out = held_out_table(results)
+    return "\n".join([HEAD, *(_native_section(name, held_out.loc[name]) for name in NATIVE_RELEASED), *sections])
 
 
-def _native_section(name: str) -> str:
+def _native_section(name: str, held_out: pd.DataFrame) -> str:
     parts = [f"## `{name}`: {NATIVE_RELEASED[name]}", _provenance(files.model_file(name))]
     if name == MODEL:
         left_out = left_out_sources()
         shares = left_out[["FPR", "recall"]].map(lambda share: "–" if pd.isna(share) else f"{100 * share:.1f}%")
         text = pd.DataFrame({"AUC": [value_text(row) for row in left_out.assign(unit="").itertuples()]}).join(shares)
         parts += [NATIVE, markdown(text.set_axis(left_out["name"]))]
-    held_out = held_out_table()
-    if name in held_out.index.get_level_values("model"):
-        parts += [HELD_OUT, markdown(held_out.loc[name])]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, HELD_OUT, markdown(held_out)]) + "\n"
 
 
 def _model_section(name: str, results: pd.DataFrame, robust: pd.Series) -> str:

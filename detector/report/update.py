@@ -12,6 +12,7 @@ from detector.evaluation.run import evaluate_released
 from detector.models.weights import NATIVE_RELEASED, RELEASED, released_models
 from detector.report.example import write_example
 from detector.report.model_card import markdown, model_card
+from detector.report.native import held_out_table
 from detector.report.studies import TESTS, overview_table, results_grid
 
 MARKS = ("<!-- results: written by `python -m detector evaluate` -->", "<!-- end of results -->")
@@ -46,12 +47,16 @@ def update_results(names: Sequence[str] = (), *, smoke: bool = False) -> Path:
 
 
 def released_table() -> str:
-    """Return README's table of the released models, in Markdown."""
+    """Return README's tables of the released models, in Markdown."""
     accuracy = results_grid(["accuracy"])["accuracy"].unstack()[list(TESTS.values())]
     unseen = overview_table()[["FPR, unseen photos", "AUC, unseen generators"]]
     table = accuracy.add_prefix("accuracy, ").add_suffix(" test").join(unseen).reindex(list(RELEASED))
     table.insert(0, "", list(RELEASED.values()))
-    return markdown(table.rename(lambda name: f"`{name}`"))
+    native = held_out_table().xs("all", level="source").loc[[*NATIVE_RELEASED, "transfer"]]
+    native.insert(0, "", [*NATIVE_RELEASED.values(), "for comparison: the image at 32×32 pixels"])
+    tables = [markdown(own.rename(lambda name: f"`{name}`")) for own in (native, table)]
+    return "\n\n".join(["At native resolution, on eight sources set aside before any training:", tables[0],
+                        "On CIFAKE:", tables[1]])  # fmt: skip
 
 
 def write_released_table(page: Path | None = None) -> None:

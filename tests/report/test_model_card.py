@@ -9,7 +9,7 @@ from detector.core import files
 from detector.core.console import UserError
 from detector.evaluation.results import read_results
 from detector.metrics import summary
-from detector.models.weights import RELEASED
+from detector.models.weights import NATIVE_RELEASED, RELEASED
 from detector.report.model_card import model_card, source_limits
 from detector.report.update import MARKS, update_results, write_released_table
 
@@ -26,12 +26,15 @@ def test_the_card_reads_each_file_of_results_once(monkeypatch):
     read, paths = pd.read_csv, []
     monkeypatch.setattr(pd, "read_csv", lambda path, **options: (paths.append(path), read(path, **options))[1])
     model_card()
-    assert sorted(paths) == sorted([files.RESULTS, files.STUDIES_DIR / "not_released.csv"])
+    assert sorted(paths) == sorted(
+        [files.RESULTS, files.STUDIES_DIR / "native.csv", files.STUDIES_DIR / "not_released.csv"]
+    )
 
 
 def test_the_results_are_of_the_released_models_and_whole_sets():
     results = read_results().query("metric == 'accuracy' and slice == ''")
-    assert set(results["model"]) == set(RELEASED) == {path.stem for path in files.MODELS_DIR.glob("*.safetensors")}
+    assert set(results["model"]) == set(RELEASED)
+    assert {path.stem for path in files.MODELS_DIR.glob("*.safetensors")} == {*RELEASED, *NATIVE_RELEASED}
     counts = results.groupby("set")["n"].unique().to_dict()
     assert counts["test"].tolist() == [20_000]
     assert counts["leak_free"].tolist() == [20_000 - len(pd.read_csv(files.LEAKS))]
