@@ -25,7 +25,7 @@ from detector.models.weights import load_model
 from detector.training.embeddings import EVALUATED
 from detector.training.reconstruction import AUTOENCODERS, reconstruct
 
-PHOTOS = 8  # of each source
+PHOTOS = 5  # of each source
 REGION = (64, 64, 192, 192)  # pixels that a region's reconstruction replaces: a quarter of a crop
 Edit = Callable[[Image.Image, int], Image.Image]
 

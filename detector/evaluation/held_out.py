@@ -65,7 +65,7 @@ def held_out_rows(scores: pd.DataFrame, model: str) -> pd.DataFrame:
 
 
 def _rows(own: pd.DataFrame, others: pd.DataFrame, model: str, slice_: str) -> pd.DataFrame:
-    both = pd.concat([own, others])
+    both = pd.concat([own, others]).dropna(subset="probability")  # blank images have none
     photos, fakes = (both.loc[both["label"] == label, "probability"].to_numpy() for label in (REAL, FAKE))
     called = {label: own.loc[own["label"] == label, "called_fake"] for label in (REAL, FAKE)}
     covered = own["decision"].notna()

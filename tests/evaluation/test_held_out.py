@@ -34,6 +34,16 @@ def test_rates_by_hand():
     assert rows["source=FAKE/c", "auc"] == 7 / 8 and rows["source=FAKE/d", "selective_accuracy"] == 1 / 2
 
 
+def test_an_image_without_a_probability_counts_as_not_covered():
+    blank = pd.DataFrame(
+        {"label": [1], "source": ["d"], "probability": [np.nan], "decision": [None], "called_fake": [False]}
+    )
+    rows = held_out_rows(pd.concat([SCORES, blank], ignore_index=True), "native").set_index(["slice", "metric"])[
+        "value"
+    ]
+    assert rows["", "recall"] == 2 / 5 and rows["", "coverage"] == 6 / 9 and rows["", "auc"] == 13 / 16
+
+
 @pytest.fixture
 def sources(tmp_path, monkeypatch):
     """A manifest of two crops of a source set aside, one reduced copy, and one of another source."""
