@@ -57,7 +57,7 @@ def model_card() -> str:
     results = all_models()
     robust, by_model = robustness_table(results), dict(list(results.groupby("model")))
     sections = [_model_section(name, by_model[name], robust.loc[name]) for name in RELEASED]
-    held_out = held_out_table(results)
+    held_out = held_out_table()
     return "\n".join([HEAD, *(_native_section(name, held_out.loc[name]) for name in NATIVE_RELEASED), *sections])
 
 

@@ -52,13 +52,9 @@ def slices_table() -> pd.DataFrame:
     return pivot(rows, "images", "metric", "text").rename(columns=WORDS).fillna("–")
 
 
-def held_out_table(results: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Return results on the sources set aside, as text: rows model and source, a column a metric.
-
-    `results` are by default those of the released models.
-    """
-    results = read_results() if results is None else results
-    rows = results.query("set == 'held_out'")
+def held_out_table() -> pd.DataFrame:
+    """Return results on the sources set aside, as text: rows model and source, a column a metric."""
+    rows = read_results().query("set == 'held_out'")
     rows = rows.assign(slice=rows["slice"].replace("", "source=all"))
     return pivot(rows, ["model", "source"], "metric", "text").rename(columns=WORDS).fillna("–")
 

@@ -21,10 +21,10 @@ def study(name: str) -> pd.DataFrame:
 
 
 def all_models() -> pd.DataFrame:
-    """Return the results of released models, then those of models that were trained and not released."""
+    """Return the results of released models on CIFAKE and `unseen/`, then those of models that were not released."""
     former = study("not_released").query("experiment == 'not released'")
     former = former.assign(model=former["model"] + " (not released)")
-    return pd.concat([read_results(), former], ignore_index=True)
+    return pd.concat([read_results().query("set != 'held_out'"), former], ignore_index=True)
 
 
 def results_grid(metrics: Sequence[str]) -> pd.DataFrame:

@@ -22,7 +22,7 @@ def test_the_card_and_the_readme_have_the_stored_results(tmp_path):
     assert files.MODEL_CARD.read_text(encoding="utf-8") == model_card()
 
 
-def test_the_card_reads_each_file_of_results_once(monkeypatch):
+def test_the_card_reads_few_files(monkeypatch):
     read, paths = pd.read_csv, []
     monkeypatch.setattr(pd, "read_csv", lambda path, **options: (paths.append(path), read(path, **options))[1])
     model_card()
