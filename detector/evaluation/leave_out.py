@@ -107,11 +107,13 @@ def slice_rows(scores: pd.DataFrame, model: str) -> pd.DataFrame:
     images = per_image(scores)
     images["called FAKE"] = images["probability"] >= images["high"]
     photos, fakes = images[images["label"] == REAL], images[images["label"] == FAKE]
-    tables = [_slice(photos, fakes[fakes["style"] == name], model, {"style": name}) for name in STYLES]
+    styles = [name for name in STYLES if (fakes["style"] == name).any()]
+    tables = [_slice(photos, fakes[fakes["style"] == name], model, {"style": name}) for name in styles]
     for low, high in pairwise(SIDES):
         keys = {"side": f"{low} to {high - 1}" if high < SIDES[-1] else f"{low} and more"}
         own = [rows[rows["side"].between(low, high - 1)] for rows in (photos, fakes)]
-        tables.append(_slice(*own, model, keys))
+        if all(map(len, own)):
+            tables.append(_slice(*own, model, keys))
     return pd.concat(tables, ignore_index=True)
 
 

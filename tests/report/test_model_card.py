@@ -27,7 +27,7 @@ def test_the_card_reads_few_files(monkeypatch):
     monkeypatch.setattr(pd, "read_csv", lambda path, **options: (paths.append(path), read(path, **options))[1])
     model_card()
     assert sorted(paths) == sorted(
-        [files.RESULTS, files.STUDIES_DIR / "native.csv", files.STUDIES_DIR / "not_released.csv"]
+        [files.RESULTS, files.RESULTS, files.STUDIES_DIR / "native.csv", files.STUDIES_DIR / "not_released.csv"]
     )
 
 
