@@ -26,7 +26,7 @@ from detector.core import files
 from detector.core.console import UserError, progress, run_command
 from detector.data.decode import decode_image, to_rgb
 from detector.data.jpeg import encode_decode
-from detector.data.native import HELD_OUT, read_manifest
+from detector.data.native import is_held_out, read_manifest
 from detector.data.views import VIEW_SIDE, scored_view, training_view
 from detector.eda.file_properties import properties
 from detector.evaluation.results import result_rows, slice_of
@@ -76,8 +76,7 @@ class Fold:
 def development_rows() -> pd.DataFrame:
     """Return the manifest's native crops of all sources but HELD_OUT."""
     manifest = read_manifest()
-    held_out = [name for names in HELD_OUT.values() for name in names]
-    return manifest[~manifest["source"].isin(held_out) & (manifest["variant"] == "native")]
+    return manifest[~is_held_out(manifest) & (manifest["variant"] == "native")]
 
 
 def read_source(row: tuple) -> bytes:

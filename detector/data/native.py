@@ -4,6 +4,7 @@
 `rebuild.py` makes the files from their originals.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detector.core import files
@@ -31,9 +32,13 @@ def read_manifest() -> "pd.DataFrame":
 
     Raises UserError if the manifest is missing.
     """
+    return read_table(files.NATIVE)
+
+
+def read_table(path: Path) -> "pd.DataFrame":
+    """Return a manifest as text, except `width` and `height` in pixels. Raises UserError if the file is missing."""
     import pandas as pd
 
-    path = files.NATIVE
     try:
         manifest = pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError as error:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from detector.core import files
 from detector.core.console import UserError
+from detector.data.native import read_table
 from detector.data.rebuild import Made, count_files, fill_folder
 
 if TYPE_CHECKING:
@@ -40,14 +41,7 @@ def read_packages() -> "pd.DataFrame":
 
     Raises UserError if the manifest is missing.
     """
-    import pandas as pd
-
-    path = files.PACKAGES
-    try:
-        manifest = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing. Restore it from the repository.") from error
-    return manifest.astype({"width": int, "height": int})
+    return read_table(files.PACKAGES)
 
 
 def rebuild_packages() -> None:

@@ -29,7 +29,6 @@ class Prediction:
         boxes: where each scored crop of a model for larger images lies, in pixels: left, top, right, bottom.
         crops: the scored crops, uint8 (K, 3, 224, 224).
         crop_probabilities: P(FAKE) of each crop, float32 (K,).
-        features: the features of each crop, float32 (K, features).
     """
 
     label: str | None
@@ -46,7 +45,6 @@ class Prediction:
     boxes: list[tuple[int, int, int, int]] = field(default_factory=list, repr=False)
     crops: torch.Tensor | None = field(default=None, repr=False)
     crop_probabilities: torch.Tensor | None = field(default=None, repr=False)
-    features: torch.Tensor | None = field(default=None, repr=False)
 
 
 def describe(label: str | None, probability: float, *, in_distribution: bool, confident: bool) -> str:
