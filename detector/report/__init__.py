@@ -9,6 +9,7 @@ from detector.report.native import (
     embedding_counts,
     held_out_table,
     left_out_sources,
+    left_out_table,
     native_models_table,
     no_photo_table,
     shortcut_streams,

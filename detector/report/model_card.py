@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from detector.core import files
-from detector.evaluation.results import pivot, read_results, value_text
+from detector.evaluation.results import pivot, read_results
 from detector.models.weights import NATIVE_RELEASED, RELEASED, load_model, read_metadata
-from detector.report.native import MODEL, held_out_table, left_out_sources
+from detector.report.native import MODEL, held_out_table, left_out_table
 from detector.report.studies import TESTS, all_models, robustness_table
 
 METRICS = ["accuracy", "false_positive_rate", "recall", "auc", "ece", "coverage", "selective_accuracy"]
@@ -64,10 +64,7 @@ def model_card() -> str:
 def _native_section(name: str, held_out: pd.DataFrame) -> str:
     parts = [f"## `{name}`: {NATIVE_RELEASED[name]}", _provenance(files.model_file(name))]
     if name == MODEL:
-        left_out = left_out_sources()
-        shares = left_out[["FPR", "recall"]].map(lambda share: "–" if pd.isna(share) else f"{100 * share:.1f}%")
-        text = pd.DataFrame({"AUC": [value_text(row) for row in left_out.assign(unit="").itertuples()]}).join(shares)
-        parts += [NATIVE, markdown(text.set_axis(left_out["name"]))]
+        parts += [NATIVE, markdown(left_out_table())]
     return "\n\n".join([*parts, HELD_OUT, markdown(held_out)]) + "\n"
 
 

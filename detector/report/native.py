@@ -3,7 +3,7 @@
 import pandas as pd
 
 from detector.evaluation.leave_out import METRICS
-from detector.evaluation.results import pivot, read_results, with_slice_columns
+from detector.evaluation.results import pivot, read_results, value_text, with_slice_columns
 from detector.models.native import Native
 from detector.report.studies import study
 from detector.training.embeddings import Embeddings
@@ -35,6 +35,14 @@ def left_out_sources() -> pd.DataFrame:
         table[WORDS.get(rate, rate)] = own[own["metric"] == rate].set_index(key)["value"]
         tables.append(table.rename_axis("name").reset_index().assign(**{"left out": kind}))
     return pd.concat(tables, ignore_index=True).sort_values(["left out", "value"], ignore_index=True)
+
+
+def left_out_table() -> pd.DataFrame:
+    """Return AUC with its interval, FPR and recall of each left-out family and photo source, as text."""
+    table = left_out_sources()
+    auc = pd.Series([value_text(row) for row in table.assign(unit="").itertuples()], name="AUC")
+    shares = table[["FPR", "recall"]].map(lambda share: "–" if pd.isna(share) else f"{100 * share:.1f}%")
+    return shares.set_axis(table["name"]).rename_axis("left out").assign(AUC=auc.to_numpy())[["AUC", "FPR", "recall"]]
 
 
 def treatments_table() -> pd.DataFrame:

