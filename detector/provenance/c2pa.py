@@ -1,7 +1,7 @@
 """Read and verify C2PA manifests (Content Credentials) with the package c2pa-python.
 
-The bundled trust list is empty: the official C2PA trust list comes in no installable package. Every valid signer is
-therefore unknown, unless the caller passes a trust list. Nothing is fetched from the network.
+`trust_list.pem` holds the official lists of trusted signers and time-stamping authorities, with their date. Nothing is
+fetched from the network.
 """
 
 import io
@@ -23,7 +23,7 @@ STATEMENTS = {
     UNKNOWN: "The image has not changed since it was signed, but the signer is not verified. Anyone can sign this way.",
     BROKEN: "The image changed after it was signed, or the manifest is damaged. Its content proves nothing.",
 }
-EMPTY_LIST = " The bundled trust list ({date}) is empty, so every valid signer is unknown."
+LIST_DATE = " The bundled trust list is of {date}."
 NO_PACKAGE = "The file seems to have a manifest. Install the package c2pa-python to verify it."
 REMOTE = "The manifest is on a server, at an address that the file names. It was not fetched."
 CERTIFICATE = "BEGIN CERTIFICATE"
@@ -63,8 +63,8 @@ def read_manifest(data: bytes, trust_list: str | None = None) -> list[Evidence]:
         return [Evidence(MANIFEST, REMOTE, UNCHECKED) if remote else Evidence(MANIFEST, STATEMENTS[BROKEN], BROKEN)]
     state = _state(store)
     statement = STATEMENTS[state]
-    if state == UNKNOWN and trust_list is None and CERTIFICATE not in anchors:
-        statement += EMPTY_LIST.format(date=re.search(r"# Date: (\S+)", anchors)[1])
+    if state == UNKNOWN and trust_list is None:
+        statement += LIST_DATE.format(date=re.search(r"# Date: (\S+)", anchors)[1])
     found = [Evidence(MANIFEST, statement, state)]
     with suppress(AttributeError, KeyError, TypeError):  # a manifest may hold values of any type
         found += _content(store)

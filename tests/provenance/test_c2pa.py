@@ -169,11 +169,21 @@ def test_without_the_package_a_sentence_says_so(chain, root, monkeypatch):
     assert find_evidence(plain("JPEG")) == []
 
 
-def test_the_bundled_trust_list_has_a_date_and_is_empty(chain):
-    assert re.search(r"^# Date: \d{4}-\d\d-\d\d$", bundled_trust_list(), re.M)
-    assert "BEGIN CERTIFICATE" not in bundled_trust_list()
-    signed = chain.sign(plain("PNG"), CREATED)
-    assert re.search(r"trust list \(\d{4}-\d\d-\d\d\) is empty", find_evidence(signed)[0].statement)
+def test_the_bundled_trust_list_has_a_date_and_authorities_that_were_valid_then(chain):
+    date = dt.datetime.fromisoformat(re.search(r"^# Date: (\d{4}-\d\d-\d\d)$", bundled_trust_list(), re.M)[1])
+    authorities = x509.load_pem_x509_certificates(bundled_trust_list().encode())
+    assert len({authority.fingerprint(hashes.SHA256()) for authority in authorities}) == len(authorities) > 30
+    for authority in authorities:
+        assert authority.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        assert (
+            authority.not_valid_before_utc.replace(tzinfo=None)
+            <= date
+            <= authority.not_valid_after_utc.replace(tzinfo=None)
+        )
+    names = " ".join(authority.subject.rfc4514_string() for authority in authorities)
+    assert all(name in names for name in ("Google", "Adobe", "DigiCert"))
+    (first, *_) = find_evidence(chain.sign(plain("PNG"), CREATED))
+    assert first.value == UNKNOWN and first.statement.endswith(f"The bundled trust list is of {date:%Y-%m-%d}.")
 
 
 def test_the_text_begins_with_the_manifest_and_ends_with_the_limits(chain, root):
