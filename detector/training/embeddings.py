@@ -1,6 +1,6 @@
 """CLIP's features of every view that the `native` model is trained or evaluated on.
 
-The committed file `data/native_features.safetensors` holds them in eight bits a value, so that the head can be trained
+The committed file `data/native_features.safetensors` holds them in four bits a value, so that the head can be trained
 without the images. `collect_embeddings` makes them from the images.
 """
 
@@ -28,6 +28,7 @@ from detector.models.encoder import embed
 EVALUATED = 2  # views of a crop
 RENDERED = 400  # images that are no photos
 CHUNK = 200  # views; as many are lost by an interruption
+MIDDLE, CLIPPED = 7, 3.5  # the level of the mean, and its distance from level 0 in standard deviations
 COLUMNS = ["view", "class", "source", "group", "image", "size", "style", "side"]
 Encode = Callable[[torch.Tensor], torch.Tensor]  # uint8 (N, 3, 224, 224) to float32 (N, F)
 Views = Callable[[int], list[Image.Image]]  # from a row's number to one or more views
@@ -74,20 +75,28 @@ def read_embeddings() -> Embeddings:
     path = files.NATIVE_FEATURES
     try:
         with safe_open(path, "numpy") as file:
-            features = file.get_tensor("features").astype(np.float32) * file.get_tensor("scale")
-            codes, names = file.get_tensor("rows"), file.metadata()
+            packed, codes, names = file.get_tensor("features"), file.get_tensor("rows"), file.metadata()
+            mean, scale = file.get_tensor("mean"), file.get_tensor("scale")
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path} is missing or damaged ({error}). Restore it from the repository.") from error
+    levels = np.stack([packed & 15, packed >> 4], axis=-1).reshape(len(packed), -1)
+    features = (levels.astype(np.float32) - MIDDLE) * scale + mean
     columns = {name: np.array(json.loads(names[name]), str)[codes[:, i]] for i, name in enumerate(COLUMNS)}
     return Embeddings(features, pd.DataFrame(columns))
 
 
 def write_embeddings(embeddings: Embeddings) -> None:
-    """Write embeddings to the committed file: eight bits for each value, and the rows as codes."""
-    scale = np.abs(embeddings.features).max(0) / 127
+    """Write embeddings to the committed file: four bits for each value, and the rows as codes.
+
+    Values are cut at CLIPPED standard deviations from a feature's mean, where its steps end.
+    """
+    mean = embeddings.features.mean(0)
+    scale = CLIPPED * embeddings.features.std(0) / MIDDLE + 1e-12
+    levels = (((embeddings.features - mean) / scale).round() + MIDDLE).clip(0, 15).astype(np.uint8)
     coded = [pd.factorize(embeddings.rows[name].astype(str)) for name in COLUMNS]
     arrays = {
-        "features": (embeddings.features / scale).round().astype(np.int8),
+        "features": levels[:, ::2] | levels[:, 1::2] << 4,
+        "mean": mean.astype(np.float32),
         "scale": scale.astype(np.float32),
         "rows": np.stack([codes for codes, _ in coded], axis=1).astype(np.int32),
     }

@@ -27,8 +27,8 @@ def made():
     rows += [("overview", "REAL", "a", "a", f"p/{image}", "native", "photo", "500") for image in range(30)]
     table = pd.DataFrame(rows, columns=COLUMNS)
     features = rng.normal(size=(len(table), FEATURES)).astype(np.float32)
-    features[:, 0] += np.where(table["class"] == "FAKE", 3, -3)
-    features[:, 1] += np.where(table["class"] == "no photo", 12, 0)
+    features[:, 0] += np.where(table["class"] == "FAKE", 5, -5)
+    features[:, 1] += np.where(table["class"] == "no photo", 16, 0)
     return Embeddings(features, table)
 
 
@@ -74,13 +74,15 @@ def test_the_released_file_gives_the_model_back(made, tmp_path, monkeypatch):
     assert read_metadata(path)["reproducible"] == "python -m detector train native"
 
 
-def test_a_file_of_embeddings_keeps_rows_and_eight_bits(made, tmp_path, monkeypatch):
+def test_a_file_of_embeddings_keeps_rows_and_four_bits(made, tmp_path, monkeypatch):
     monkeypatch.setattr(files, "NATIVE_FEATURES", tmp_path / "features.safetensors")
     write_embeddings(made)
     again = read_embeddings()
     pd.testing.assert_frame_equal(again.rows, made.rows, check_dtype=False)
-    largest = np.abs(made.features).max(0)
-    assert (np.abs(again.features - made.features) <= largest / 254 + 1e-6).all()
+    standard = (made.features - made.features.mean(0)) / made.features.std(0)
+    error = np.abs(again.features - made.features) / made.features.std(0)
+    assert (error[np.abs(standard) < module.CLIPPED] <= module.CLIPPED / module.MIDDLE / 2 + 1e-3).all()
+    assert len(np.unique(again.features[:, 0])) <= 16
 
 
 def test_a_missing_file_of_embeddings_is_one_sentence(tmp_path, monkeypatch):
