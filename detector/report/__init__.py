@@ -6,6 +6,7 @@ from detector.report.example import prediction_figure
 from detector.report.native import (
     compare_heads,
     edits_table,
+    embed_live,
     embedding_counts,
     held_out_table,
     left_out_sources,

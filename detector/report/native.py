@@ -1,12 +1,20 @@
 """Tables of the models at native resolution, from the stored results."""
 
+import numpy as np
 import pandas as pd
+import torch
+from torchvision.transforms.v2 import functional as TF
 
+from detector.core import files
+from detector.data.rendered import render
+from detector.data.views import overview
 from detector.evaluation.leave_out import METRICS
 from detector.evaluation.results import pivot, read_results, value_text, with_slice_columns
+from detector.models.encoder import embed
 from detector.models.native import Native
 from detector.report.studies import study
 from detector.training.embeddings import Embeddings
+from detector.training.native import TRAINED
 
 MODEL = "native"
 RATES = ("auc", "false_positive_rate", "recall")
@@ -87,11 +95,27 @@ def shortcut_streams() -> pd.DataFrame:
 
 def embedding_counts(embeddings: Embeddings) -> pd.DataFrame:
     """Return how many images each group has in training: a row a group, with its class."""
-    rows = embeddings.rows.query("view == 'training' and `class` != 'no photo'")
+    rows = embeddings.rows.query(f"view == 'training' and `class` != 'no photo' and {TRAINED}")
     counts = rows.groupby(["class", "group"])["image"].nunique().rename("images")
     return (
         counts.sort_values(ascending=False).sort_index(level="class", sort_remaining=False, ascending=False).to_frame()
     )
+
+
+def embed_live(embeddings: Embeddings, count: int = 6) -> pd.DataFrame:
+    """Embed rendered images here, and return the cosine similarity of each to its stored features, both centred.
+
+    The table is empty where CLIP's encoder is not installed.
+    """
+    if not files.ENCODER.exists():
+        return pd.DataFrame({"cosine similarity": []}, pd.Index([], name="image"))
+    live = embed(torch.stack([TF.pil_to_tensor(overview(render(row))) for row in range(count)])).numpy()
+    names = [f"rendered/{row}" for row in range(count)]
+    stored = embeddings.where(f"image in {names}")
+    mean = embeddings.features.mean(0)
+    first, second = live - mean, stored.features - mean
+    cosines = (first * second).sum(1) / np.linalg.norm(first, axis=1) / np.linalg.norm(second, axis=1)
+    return pd.DataFrame({"cosine similarity": cosines}, stored.rows["image"])
 
 
 def compare_heads(first: Native, second: Native) -> pd.DataFrame:

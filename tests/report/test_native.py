@@ -9,6 +9,7 @@ from detector.core import files
 from detector.evaluation.results import COLUMNS, slice_of, write_results
 from detector.models.native import Native
 from detector.report import native
+from detector.training.embeddings import read_embeddings
 
 
 def row(metric: str, value: float, slice_: str = "", model: str = "native", set_: str = "development") -> dict:
@@ -80,3 +81,15 @@ def test_equal_heads_have_no_difference():
     table = native.compare_heads(first, second)
     assert table.iloc[-1, 0] == pytest.approx(0.5)
     assert table.loc["FAKE from", "released"] == pytest.approx(0.7)
+
+
+@pytest.mark.skipif(not files.ENCODER.exists(), reason="CLIP's encoder is not installed")
+def test_features_computed_here_resemble_the_committed_ones():
+    table = native.embed_live(read_embeddings(), count=2)
+    assert table.index.tolist() == ["rendered/0", "rendered/1"]
+    assert (table["cosine similarity"] > 0.95).all()
+
+
+def test_without_the_encoder_no_features_are_computed(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "ENCODER", tmp_path / "none.onnx")
+    assert native.embed_live(smoke_embeddings()).empty
