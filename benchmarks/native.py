@@ -21,7 +21,7 @@ from detector.data.native import image_keys, is_held_out, open_crop, read_manife
 from detector.data.views import scored_view
 from detector.evaluation.leave_out import calibration_rows, leave_out, slice_rows, summary_rows
 from detector.training.embeddings import EVALUATED, Embeddings, embed_views, mean_by_owner, read_embeddings
-from detector.training.native import scored_views, training_moments
+from detector.training.native import TRAINED, scored_views, training_moments
 
 TREATED = 6  # every sixth image is treated
 SCREENSHOT = 0.65  # scale
@@ -35,7 +35,8 @@ EMBEDDING = slice(-512, None)
 PACKAGES = "not image.str.contains('/')"  # images of sources are named by their git blob
 ABLATIONS: dict[str, Callable[[Embeddings], Embeddings]] = {
     "native": lambda all_: all_,
-    "native, without the packages' photos": lambda all_: all_.where(PACKAGES),
+    "native, GAN faces not scored": lambda all_: all_.where(TRAINED),
+    "native, without the packages' images": lambda all_: all_.where(PACKAGES),
     "native, embedding only": lambda all_: Embeddings(all_.features[:, EMBEDDING], all_.rows),
 }
 

@@ -1,6 +1,7 @@
 """The commands: bad input is one sentence and a status, finished work is kept."""
 
 import argparse
+import os
 import subprocess
 import sys
 
@@ -74,3 +75,44 @@ def test_a_table_that_cannot_be_written_is_reported_before_anything_is_scored(tm
     assert run_command(lambda: commands.predict(options)) == 1
     assert "out.csv" in capsys.readouterr().err
     assert not scored
+
+
+@pytest.mark.parametrize("arguments", [["{a}", "--csv", "{a}"], ["--csv", "{a}", "{b}"], ["{a}", "--csv", "{notes}"]])
+def test_no_file_but_an_earlier_table_is_overwritten(tmp_path, monkeypatch, capsys, arguments):
+    paths = {name: tmp_path / f"{name}.png" for name in ("a", "b")} | {"notes": tmp_path / "notes.csv"}
+    for path in paths.values():
+        path.write_bytes(b"whatever")
+    monkeypatch.setattr(sys, "argv", ["detector", "predict", *(text.format_map(paths) for text in arguments)])
+    with pytest.raises(SystemExit) as ended:
+        commands.main()
+    assert ended.value.code == 1
+    assert "exists and is not a table of predictions" in capsys.readouterr().err
+    assert all(path.read_bytes() == b"whatever" for path in paths.values())
+
+
+def test_an_earlier_table_in_the_folder_is_replaced_and_not_scored(tmp_path, monkeypatch):
+    (tmp_path / "a.png").write_bytes(b"image")
+    scored = []
+    monkeypatch.setattr(many, "load_model", lambda path: None)
+    monkeypatch.setattr(many, "predict_files", lambda models, paths, wanted: scored.append(paths) or [])
+    for _ in range(2):
+        many.predict_paths([tmp_path], tmp_path / "weights", tmp_path / "out.csv")
+    assert scored == [[tmp_path / "a.png"]] * 2
+
+
+@pytest.mark.parametrize("port", ["99999", "0", "-1", "x"])
+def test_a_port_that_does_not_exist_is_refused(port, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["detector", "demo", "--port", port])
+    with pytest.raises(SystemExit):
+        commands.main()
+    assert "argument --port" in capsys.readouterr().err
+
+
+def test_a_name_outside_the_encoding_of_the_output_is_escaped(tmp_path):
+    (tmp_path / "фото.png").write_text("no image")
+    command = [sys.executable, "-m", "detector", "predict", str(tmp_path)]
+    environment = os.environ | {"PYTHONIOENCODING": "cp1252"}
+    done = subprocess.run(command, cwd=files.ROOT, env=environment, capture_output=True, check=False)
+    assert done.returncode == 1
+    assert b"\\u0444\\u043e\\u0442\\u043e.png: The file is not an image" in done.stderr
+    assert b"Traceback" not in done.stderr

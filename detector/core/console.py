@@ -1,5 +1,6 @@
 """Errors in one sentence, and progress bars for the terminal, a notebook or an executed report."""
 
+import io
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -18,7 +19,13 @@ class UserError(ValueError):
 
 
 def run_command(command: Callable[[], None]) -> int:
-    """Run a command and return its exit status: 0, 1 after an error that the user can fix, or 130 if interrupted."""
+    """Run a command and return its exit status: 0, 1 after an error that the user can fix, or 130 if interrupted.
+
+    Characters that the output's encoding lacks are escaped.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         command()
     except (UserError, OSError) as error:

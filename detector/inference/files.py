@@ -29,10 +29,14 @@ def predict_paths(paths: Sequence[Path], weights: Path | None = None, csv: Path 
         weights: the model's file; by default `choice.choose_model` picks a released model for each image.
         csv: also write the rows of `predict_files` to this file; after an interruption, the rows until then.
 
-    Raises UserError if there is no file, or if some could not be read.
+    Raises UserError if there is no file, if some could not be read, or if `csv` exists and is not a table of this
+    function.
     """
-    models = {weights.stem: load_model(weights)} if weights else released_models([*NATIVE_RELEASED, *RELEASED])
     found = find_files(paths)
+    if csv and csv.exists():
+        _check_is_table(csv)
+        found = [file for file in found if file.resolve() != csv.resolve()]
+    models = {weights.stem: load_model(weights)} if weights else released_models([*NATIVE_RELEASED, *RELEASED])
     rows = []
     if csv:
         write_predictions(pd.DataFrame(columns=COLUMNS), csv)  # an unwritable file is reported now, not after hours
@@ -51,6 +55,13 @@ def predict_paths(paths: Sequence[Path], weights: Path | None = None, csv: Path 
         raise UserError(f"There are no files in {', '.join(map(str, paths))}. Name an image or a folder of images.")
     if failed:
         raise UserError(f"{len(failed)} of {len(rows)} files could not be read as images. The reasons are above.")
+
+
+def _check_is_table(path: Path) -> None:
+    """Raise UserError unless a file begins as `write_predictions` begins a table."""
+    header = ",".join(COLUMNS).encode()
+    if read_file(path)[: len(header)] != header:
+        raise UserError(f"{path} exists and is not a table of predictions. Name another file after --csv.")
 
 
 def _printable(name: str) -> str:
