@@ -81,7 +81,7 @@ def _pair(photos: pd.DataFrame, fakes: pd.DataFrame) -> tuple[float, ...]:
 
 
 def summary_rows(scores: pd.DataFrame, model: str) -> pd.DataFrame:
-    """Return means over pairs: of all, of each family and of each photo source, with Student's t intervals."""
+    """Return means over pairs: of all, of each family and of each photo source, with Student's t intervals in [0, 1]."""
     tables = []
     for variant, own in scores.dropna(subset="probability").groupby("variant"):
         pairs = pair_metrics(own)
@@ -91,6 +91,7 @@ def summary_rows(scores: pd.DataFrame, model: str) -> pd.DataFrame:
         for keys, rows, metrics in parts:
             slice_ = slice_of(**({"variant": variant} if variant else {}), **keys)
             means = metric_table({metric: mean_interval(rows[metric].dropna().to_numpy()) for metric in metrics})
+            means[["low", "high"]] = means[["low", "high"]].clip(0, 1)  # shares and AUCs
             tables.append(result_rows(means, experiment=EXPERIMENT, model=model, set="development", slice=slice_))
     return pd.concat(tables, ignore_index=True)
 
