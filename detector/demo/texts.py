@@ -34,8 +34,8 @@ where generated pixels cover most of it. The model was trained on no image of th
 two limits or the crops disagree, or if a small change (JPEG compression, resizing, cropping) changes the prediction.
 Drawings, text, charts and screenshots get no prediction.
 
-**Errors to expect.** `native` takes many portraits for FAKE, and some other professional photos: do not trust it there.
-It misses part of the images by generators that it was not trained on. The model card lists the rates by source.
+**Errors to expect.** `native` misses about four of ten generated images, and nearly all faces by older GANs such as
+StyleGAN2. It takes some professional photos with strong editing for FAKE. The model card lists the rates by source.
 `transfer` is often wrong on images that do not come from CIFAKE.
 
 **Privacy.** Images are processed on the computer that serves this page, and deleted there after about an hour. With a

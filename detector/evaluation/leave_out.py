@@ -81,7 +81,7 @@ def _pair(photos: pd.DataFrame, fakes: pd.DataFrame) -> tuple[float, ...]:
 
 
 def summary_rows(scores: pd.DataFrame, model: str) -> pd.DataFrame:
-    """Return means over pairs: of all, of each family and of each photo source, with Student's t intervals in [0, 1]."""
+    """Return means over pairs: of all, of each family and of each photo source, with t intervals in [0, 1]."""
     tables = []
     for variant, own in scores.dropna(subset="probability").groupby("variant"):
         pairs = pair_metrics(own)

@@ -33,7 +33,7 @@ with a short side of at least 128 pixels. `cnn` and `transfer` classify images o
 
 **Training data.** `cnn` and `transfer` are trained on CIFAKE alone: photos and Stable Diffusion 1.4 images of ten
 classes. `native` and `native-small` are trained on crops from public repositories, many of which state no licence, and
-on photos of installable packages (`data/README.md`). The weights contain none of these images.
+on images of installable packages (`data/README.md`). The weights contain none of these images.
 
 **Metrics.** FAKE is the positive class. AUC on a generator compares it with CIFAKE's test photos. A model abstains
 ('not sure') if it is not confident, if the image is out of distribution (OOD), or if a small change of the image
@@ -42,8 +42,8 @@ The leak-free test omits test images with a duplicate in the train folder, and a
 within the test.
 
 **Limitations.** The results of `cnn` and `transfer` hold for unmodified CIFAKE images. `native` takes some professional
-photos for generated images, and it misses images by generators unlike those of its training. The tables show how
-often.
+photos with strong editing for generated images. It misses images by generators unlike those of its training, and faces
+by older GANs, on which it is not trained. The tables show how often.
 """
 NATIVE = """Each row leaves a generator family or a photo source out of training and calibration. FPR and recall count
 every image at the model's upper limit, abstentions included.
