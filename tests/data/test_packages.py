@@ -63,7 +63,7 @@ def test_the_datasheet_counts_the_images(manifest):
     for (source, kind), rows in manifest.groupby(["source", "kind"]):
         numbers = f"{len(rows)} | {rows.package.nunique()} | {short[rows.index].median():,.0f}"
         assert f"| `{source}` | {kind} | {numbers} |" in text
-    assert f"lists {len(manifest)} image files of {manifest.package.nunique()} packages" in text
+    assert f"lists {len(manifest):,} image files of {manifest.package.nunique()} packages" in text
     for (registry, licence), rows in manifest.groupby([manifest.registry.map(REGISTRIES), "licence"]):
         if "creative-tim" not in licence:
             assert f"| {registry} | {licence} | {len(rows)} |" in text
