@@ -68,11 +68,11 @@ def prediction_html(model: Detector, prediction: Prediction, choice: str) -> str
     if math.isnan(prediction.ood_score):
         return status_html(title, f"<p>{reason}</p><p>{html.escape(choice)}</p>")
     p, stable = prediction.probability, "compressing, scaling or cropping the image slightly changes"
-    limits = (
-        f"FAKE from {model.limits[1]:.0%}, REAL up to {model.limits[0]:.0%}, and most crops on that side"
-        if isinstance(model, Native) else f"{float(model.confidence_threshold):.1%} needed"
-    )  # fmt: skip
-    confidence = f"P({CLASSES[p >= 0.5]}) is {max(p, 1 - p):.1%} ({limits})"
+    if isinstance(model, Native):
+        low, high = model.limits.tolist()
+        confidence = f"P(FAKE) is {p:.1%} (FAKE from {high:.0%}, REAL up to {low:.0%}, and most crops on that side)"
+    else:
+        confidence = f"P({CLASSES[p >= 0.5]}) is {max(p, 1 - p):.1%} ({model.confidence_threshold.item():.1%} needed)"
     checks = [
         _check(prediction.confident, f"Confident: {confidence}", f"Not confident: {confidence}"),
         _check(prediction.in_distribution, "In distribution: the image resembles the training images",
