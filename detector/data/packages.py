@@ -28,13 +28,14 @@ if TYPE_CHECKING:
 LIMIT_S = 1800  # seconds that one call of a tool may take
 TOOLS = {"npm": ("npm",), "debian": ("apt-get", "dpkg-deb"), "pypi sdist": (), "pypi wheel": ()}
 UNEARTH = (sys.executable, "-m", "unearth", "{}=={}", "--download", ".")  # pip would run the code of a source package
-DOWNLOAD = {  # into this folder
-    "npm": ("npm", "pack", "--silent", "{}@{}"),
-    "debian": ("apt-get", "download", "{}={}"),
-    "pypi sdist": (*UNEARTH, "--no-binary"),
-    "pypi wheel": (*UNEARTH, "--only-binary"),
+PYTHONS = ("3.12", "3.11")  # each Python package is for one of them
+DOWNLOAD = {  # commands that are tried in turn, into the current folder
+    "npm": [("npm", "pack", "--silent", "{}@{}")],
+    "debian": [("apt-get", "download", "{}={}")],
+    "pypi sdist": [(*UNEARTH, "--no-binary", "--python-version", version) for version in PYTHONS],
+    "pypi wheel": [(*UNEARTH, "--only-binary", "--python-version", version) for version in PYTHONS],
 }
-SUFFIXES = {"npm": "*.tgz", "debian": "*.deb", "pypi sdist": "*.tar.gz", "pypi wheel": "*.whl"}
+ARCHIVES = (".tgz", ".gz", ".zip", ".whl", ".deb")
 INSTALL = {"npm": "Install Node.js with npm and run again.", "debian": "Run the command on Debian 12."}
 REMEDY = {
     "npm": "Check the connection, and with `npm view` that the version still exists.",
@@ -92,11 +93,16 @@ def _collect_package(rows: list[tuple], folder: Path) -> Iterator[Made]:
 
 def download_package(registry: str, package: str, version: str, folder: Path) -> Path:
     """Download a package into an empty folder, and return the archive of its files. Raise UserError if it fails."""
-    command = [argument.format(package, version) for argument in DOWNLOAD[registry]]
-    _call(command, folder, folder / "output")
-    archive = next(folder.glob(SUFFIXES[registry]), None)
+    for number, parts in enumerate(DOWNLOAD[registry], 1):
+        try:
+            _call([part.format(package, version) for part in parts], folder, folder / "output")
+            break
+        except UserError:
+            if number == len(DOWNLOAD[registry]):
+                raise
+    archive = next((path for path in folder.iterdir() if path.suffix in ARCHIVES), None)
     if archive is None:
-        raise UserError(f"{Path(command[0]).name} left no file")
+        raise UserError(f"{Path(parts[0]).name} left no file")
     if registry != "debian":
         return archive
     _call(["dpkg-deb", "--fsys-tarfile", archive.name], folder, folder / "files.tar")
@@ -116,12 +122,12 @@ def _call(command: list[str], folder: Path, output: Path) -> None:
         lines = errors.read().decode("utf-8", "replace").splitlines()
     if done.returncode:
         reasons = [line.removeprefix("E: ") for line in lines if line.startswith("E: ")]  # apt-get's; npm is silent
-        raise UserError(reasons[0] if reasons else f"{command[0]} ended with status {done.returncode}")
+        raise UserError(reasons[0] if reasons else f"{Path(command[0]).name} ended with status {done.returncode}")
 
 
 def read_files(archive: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
     """Return the files of a tar or zip file whose path is wanted. Nothing is extracted, so no path or link can harm."""
-    if archive.suffix == ".whl":
+    if archive.suffix in (".whl", ".zip"):
         with zipfile.ZipFile(archive) as opened:
             return {name: opened.read(name) for name in opened.namelist() if wanted(name)}
     with tarfile.open(archive, "r:" if archive.suffix == ".tar" else "r:gz") as opened:

