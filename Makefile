@@ -3,7 +3,7 @@ PYTHON ?= python3
 BUDGET ?= standard
 BIN := .venv/bin
 
-.PHONY: report test lint demo render bench ablation
+.PHONY: report test lint demo render bench ablation torture
 
 report: .venv/ready  ## execute the report into build/
 	$(BIN)/python -m detector report --budget $(BUDGET)
@@ -21,6 +21,9 @@ demo: .venv/ready  ## serve the demo on localhost
 
 bench: .venv/ready  ## measure every claim of speed on this machine
 	$(BIN)/python -m benchmarks.speed
+
+torture: .venv/ready  ## kill, corrupt and flood: the long form of tests/torture, about an hour
+	TORTURE=1 $(BIN)/python -m pytest tests/torture
 
 ablation: .venv/ready  ## measure each component of the recipe, and fewer training images
 	$(BIN)/python -m benchmarks.ablation
