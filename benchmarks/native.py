@@ -61,7 +61,7 @@ def site_features(scored: Embeddings) -> dict[str, np.ndarray]:
             return [scored_view(image, place) for place in range(EVALUATED)]
 
         features[name] = np.full_like(scored.features, np.nan)
-        features[name][known] = mean_by_owner(*embed_views(views, len(rows), f"site-{name}"))
+        features[name][known] = mean_by_owner(*embed_views(views, rows, f"site-{name}"))
     return features
 
 

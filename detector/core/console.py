@@ -2,11 +2,14 @@
 
 import io
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable
 
 from tqdm import tqdm
 
+STOPPED_BY = (signal.SIGINT, signal.SIGTERM)
 PROGRESS_FILE = "DETECTOR_PROGRESS"  # environment variable: the file that an executed report writes its progress to
 
 
@@ -19,10 +22,14 @@ class UserError(ValueError):
 
 
 def run_command(command: Callable[[], None]) -> int:
-    """Run a command and return its exit status: 0, 1 after an error that the user can fix, or 130 if interrupted.
+    """Run a command and return its exit status: 0, 1 after an error that the user can fix, 130 or 143 if stopped.
 
-    Characters that the output's encoding lacks are escaped.
+    SIGINT and SIGTERM stop it, also in the background, where shells let programs ignore SIGINT. Characters that the
+    output's encoding lacks are escaped.
     """
+    if threading.current_thread() is threading.main_thread():
+        for number in STOPPED_BY:
+            signal.signal(number, _stop)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -31,10 +38,14 @@ def run_command(command: Callable[[], None]) -> int:
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("\ninterrupted: finished work is saved, and training resumes from its last checkpoint", file=sys.stderr)
-        return 130
+        return 128 + (stop.args[0] if stop.args else signal.SIGINT)
     return 0
+
+
+def _stop(number: int, _: object) -> None:
+    raise KeyboardInterrupt(number)
 
 
 class _NotebookLine:

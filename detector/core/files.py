@@ -1,13 +1,15 @@
 """Every path of the project, and files that are always written completely."""
 
 import hashlib
+import json
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from detector.core.console import UserError
@@ -48,9 +50,19 @@ STUDIES_DIR = ROOT / "benchmarks" / "results"
 ACCESS_LOG = ROOT / "benchmarks" / "TEST_LEDGER.md"  # every first scoring of a test set
 
 
+LITTER = ("thumbs.db", "desktop.ini", "__macosx")  # files of operating systems that do not start with a dot
+CHECKSUM = "crc32"  # of a safetensors file, in its metadata
+UNREADABLE = (OSError, SafetensorError, KeyError, TypeError, ValueError)  # what reading a damaged file raises
+
+
 def model_file(name: str) -> Path:
     """Return the file of a released model."""
     return MODELS_DIR / f"{name}.safetensors"
+
+
+def is_litter(name: str) -> bool:
+    """Return whether a file or folder of that name is hidden, or left behind by an operating system."""
+    return name.startswith(".") or name.lower() in LITTER
 
 
 @contextmanager
@@ -81,9 +93,32 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def write_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Write tensors and metadata to a safetensors file through `atomic_write`."""
+    """Write tensors and metadata, with their checksum, to a safetensors file through `atomic_write`."""
+    tensors, metadata = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, dict(metadata or {})
     with atomic_write(path) as part:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part, metadata)
+        save_file(tensors, part, metadata | {CHECKSUM: _checksum(tensors, metadata)})
+
+
+def read_tensors(path: Path | str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Return the tensors, memory-mapped, and the metadata of a file of `write_tensors`.
+
+    Raises UNREADABLE if the file is missing or damaged, or if its checksum does not match.
+    """
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    if metadata.pop(CHECKSUM, None) != _checksum(tensors, metadata):
+        raise ValueError("its checksum does not match")
+    return tensors, metadata
+
+
+def _checksum(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> str:
+    """Return the CRC-32 of names, types, shapes, values and metadata."""
+    crc = zlib.crc32(json.dumps(metadata, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        crc = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), crc)
+        crc = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy(), crc)
+    return f"{crc:08x}"
 
 
 def sha256_prefix(path: Path) -> str:

@@ -9,14 +9,12 @@ import hashlib
 import json
 import os
 import shutil
-import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import features
-from safetensors import SafetensorError, safe_open
 
 from detector.core import files
 from detector.core.console import UserError, progress
@@ -100,7 +98,7 @@ def load_cifake(root: Path, cache: Path | None = None) -> dict[str, torch.Tensor
         cache.parent.mkdir(parents=True, exist_ok=True)
         _require_space(cache.parent, CACHE_BYTES)
         decoded = _decode_all(root)
-        files.write_tensors(decoded, cache, {"made_from": json.dumps(made_from), "crc32": _crc(decoded)})
+        files.write_tensors(decoded, cache, {"made_from": json.dumps(made_from)})
         pixels = _read_cache(cache, made_from)
     return pixels
 
@@ -115,7 +113,8 @@ def _provenance(root: Path) -> dict[str, str]:
 
 def _listing_hash(folder: Path) -> str:
     with os.scandir(folder) as entries:
-        found = [(entry.name, (stat := entry.stat()).st_size, stat.st_mtime_ns) for entry in entries]
+        kept = [(entry.name, entry.stat()) for entry in entries if not files.is_litter(entry.name)]
+    found = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in kept]
     names, sizes, times = zip(*found, strict=True) if found else ((), (), ())
     digest = hashlib.sha256("\0".join([str(folder.resolve()), *names]).encode())
     digest.update(np.array([sizes, times], np.int64).tobytes())
@@ -125,7 +124,7 @@ def _listing_hash(folder: Path) -> str:
 def _check_listing(root: Path) -> None:
     for folder in FOLDERS:
         expected = {Path(name).name for name in file_names(folder)}
-        found = {path.name for path in (root / folder).iterdir()}
+        found = {path.name for path in (root / folder).iterdir() if not files.is_litter(path.name)}
         if missing := expected - found:
             raise UserError(
                 f"{root / folder / min(missing)} is missing, as are {len(missing):,} of the {len(expected):,} files "
@@ -173,18 +172,10 @@ def read_parallel(read: Callable, chunks: Iterable[tuple], count: int, *, desc: 
     return torch.from_numpy(pixels)
 
 
-def _crc(pixels: dict[str, torch.Tensor]) -> str:
-    return " ".join(str(zlib.crc32(pixels[folder].numpy())) for folder in FOLDERS)
-
-
 def _read_cache(cache: Path, made_from: dict[str, str]) -> dict[str, torch.Tensor] | None:
     """Return the memory-mapped pixels, or None where the file is absent, damaged or made from other files."""
     try:
-        with safe_open(cache, "pt") as file:
-            metadata = file.metadata()
-            if json.loads(metadata["made_from"]) != made_from:
-                return None
-            pixels = {folder: file.get_tensor(folder) for folder in FOLDERS}
-    except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError):
+        pixels, metadata = files.read_tensors(cache)
+        return pixels if json.loads(metadata["made_from"]) == made_from else None
+    except files.UNREADABLE:
         return None
-    return pixels if _crc(pixels) == metadata["crc32"] else None

@@ -16,7 +16,6 @@ from detector.data.dataset import Images
 from detector.data.decode import open_image
 from detector.data.images import to_cifake_format
 
-LITTER = ("thumbs.db", "desktop.ini", "__macosx")  # files of operating systems that do not start with a dot
 CHUNK = 20  # files that a worker reads between two updates of the progress bar
 
 
@@ -75,12 +74,7 @@ def _list_images(source: Path) -> list[Path]:
 
 
 def _entries(folder: Path) -> list[Path]:
-    return sorted((path for path in folder.iterdir() if not is_litter(path)), key=lambda path: path.name)
-
-
-def is_litter(path: Path) -> bool:
-    """Return whether a file or folder is hidden or left behind by an operating system."""
-    return path.name.startswith(".") or path.name.lower() in LITTER
+    return sorted((path for path in folder.iterdir() if not files.is_litter(path.name)), key=lambda path: path.name)
 
 
 def _read_all(paths: list[Path]) -> torch.Tensor:

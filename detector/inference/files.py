@@ -1,6 +1,7 @@
 """Decide on many image files, one after the other, and save the decisions as CSV."""
 
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +11,6 @@ import pandas as pd
 from detector.core import files
 from detector.core.console import UserError
 from detector.data.decode import decode_image, read_file
-from detector.data.folders import is_litter
 from detector.inference.choice import AUTOMATIC, choose_model
 from detector.inference.decision import predict_image
 from detector.inference.prediction import ABSTAIN
@@ -18,6 +18,7 @@ from detector.models.base import Detector
 from detector.models.weights import NATIVE_RELEASED, RELEASED, load_model, released_models
 from detector.provenance import find_evidence
 
+SAVE_EVERY = 10  # seconds, so that a run that is killed loses no more
 COLUMNS = ["file", "label", "probability", "reason", "evidence", "model"]
 
 
@@ -37,7 +38,7 @@ def predict_paths(paths: Sequence[Path], weights: Path | None = None, csv: Path 
         _check_is_table(csv)
         found = [file for file in found if file.resolve() != csv.resolve()]
     models = {weights.stem: load_model(weights)} if weights else released_models([*NATIVE_RELEASED, *RELEASED])
-    rows = []
+    rows, saved = [], time.monotonic()
     if csv:
         write_predictions(pd.DataFrame(columns=COLUMNS), csv)  # an unwritable file is reported now, not after hours
     try:
@@ -45,6 +46,9 @@ def predict_paths(paths: Sequence[Path], weights: Path | None = None, csv: Path 
             rows.append(row)
             if row["label"] != "error":
                 print(f"{row['probability']:.4f}\t{row['label']}\t{_printable(row['file'])}", flush=True)
+            if csv and time.monotonic() - saved > SAVE_EVERY:
+                write_predictions(pd.DataFrame(rows, columns=COLUMNS), csv)
+                saved = time.monotonic()
     finally:
         if csv:
             write_predictions(pd.DataFrame(rows, columns=COLUMNS), csv)
@@ -80,7 +84,7 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
     found = []
     for path in paths:
         inside = sorted(path.rglob("*")) if path.is_dir() else [path]
-        kept = [file for file in inside if not any(is_litter(Path(part)) for part in file.relative_to(path).parts)]
+        kept = [file for file in inside if not any(files.is_litter(part) for part in file.relative_to(path).parts)]
         found += [file for file in kept if not file.is_dir()]
     return found
 

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from detector.core import files
 from detector.core.console import UserError
@@ -62,10 +62,9 @@ def load_model(path: Path | str) -> Detector:
     """
     metadata = read_metadata(path)
     try:
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        tensors, _ = files.read_tensors(path)
         return _build(ARCHITECTURES[metadata["architecture"]], metadata["config"], tensors)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (*files.UNREADABLE, RuntimeError) as error:
         raise _unreadable(path, error) from error
 
 
@@ -83,7 +82,7 @@ def read_metadata(path: Path | str) -> dict:
         raise UserError(
             f"There is no model at {path}. Restore it with git, or train it by `python -m detector train NAME`."
         ) from error
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except files.UNREADABLE as error:
         raise _unreadable(path, error) from error
 
 

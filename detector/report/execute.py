@@ -12,12 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import ensure_event_loop
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbconvert import HTMLExporter
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
+from traitlets import Instance
 
 from detector.core import files
 from detector.core.console import PROGRESS_FILE, UserError
@@ -83,8 +86,9 @@ def execute(notebook: nbformat.NotebookNode) -> None:
         terminal = _Terminal(lines, len(notebook.cells))
         client = NotebookClient(
             notebook,
-            timeout=None,
+            kernel_manager_class=_ThisPython,
             kernel_name="python3",
+            timeout=None,
             extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # errors reach the reader through the report
             resources={"metadata": {"path": str(files.ROOT)}},
             shutdown_kernel="immediate",  # a cell that is interrupted would not stop at a request
@@ -96,6 +100,12 @@ def execute(notebook: nbformat.NotebookNode) -> None:
                 with _cancel_pending_on_interrupt():
                     client.execute_cell(cell, index)
     _tidy(notebook)
+
+
+class _ThisPython(AsyncKernelManager):
+    """Starts a kernel of the Python that runs this, whatever kernels the user has installed."""
+
+    kernel_spec_manager = Instance(KernelSpecManager, kw={"kernel_dirs": []})
 
 
 @contextlib.contextmanager

@@ -1,15 +1,15 @@
 """Checkpoints: the complete state of a training, so that an interrupted training resumes without any difference."""
 
 import json
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch.optim.swa_utils import AveragedModel
 
 from detector.core.console import UserError
-from detector.core.files import write_tensors
+from detector.core.files import UNREADABLE, read_tensors, write_tensors
 from detector.models.base import WithAuxiliaryHead
 
 
@@ -35,7 +35,7 @@ class TrainingState:
 
 
 def save_checkpoint(state: TrainingState, path: Path) -> None:
-    """Write a training's state to `path`. An interruption leaves the last complete checkpoint."""
+    """Write a training's state to `path`. The checkpoint before it is kept, in case that this one is damaged."""
     groups = {"model": state.model.state_dict(), "averaged": state.averaged.state_dict(), "best": state.best}
     param_groups, schedules = [], []
     for index, (optimizer, schedule) in enumerate(zip(state.optimizers, state.schedules, strict=True)):
@@ -45,23 +45,37 @@ def save_checkpoint(state: TrainingState, path: Path) -> None:
         schedules.append(schedule.state_dict())
     tensors = {f"{group}/{key}": tensor for group, values in groups.items() for key, tensor in values.items()}
     progress = {"param_groups": param_groups, "schedules": schedules, "history": state.history}
+    if path.exists():
+        path.replace(_before(path))
     write_tensors(tensors, path, {"progress": json.dumps(progress)})
 
 
 def load_checkpoint(state: TrainingState, path: Path) -> None:
-    """Restore the state that `save_checkpoint` wrote into a newly started training.
+    """Restore the state that `save_checkpoint` wrote into a newly started training, if there is any.
 
-    Raises UserError if the file is damaged.
+    A damaged checkpoint is skipped with a message, and the one before it is used.
+
+    Raises UserError if both are damaged.
     """
-    try:
-        with safe_open(path, "pt") as file:
-            progress = json.loads(file.metadata()["progress"])
-            groups: dict[str, dict] = {}
-            for name in file.keys():  # noqa: SIM118 - not a dict
-                group, key = name.split("/", 1)
-                groups.setdefault(group, {})[key] = file.get_tensor(name)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"The checkpoint {path} is damaged ({error}). Delete it to train from the start.") from error
+    found = [file for file in (path, _before(path)) if file.exists()]
+    for file in found:
+        try:
+            tensors, metadata = read_tensors(file)
+            progress = json.loads(metadata["progress"])
+        except UNREADABLE as error:
+            print(f"The checkpoint {file} is damaged ({error}) and is not used.", file=sys.stderr)
+        else:
+            return _restore(state, tensors, progress)
+    if found:
+        raise UserError(f"The checkpoint {path} is damaged. Delete it to train from the start.")
+    return None
+
+
+def _restore(state: TrainingState, tensors: dict[str, torch.Tensor], progress: dict) -> None:
+    groups: dict[str, dict] = {}
+    for name, tensor in tensors.items():
+        group, key = name.split("/", 1)
+        groups.setdefault(group, {})[key] = tensor
     state.model.load_state_dict(groups["model"])
     state.averaged.load_state_dict(groups["averaged"])
     for index, (optimizer, schedule) in enumerate(zip(state.optimizers, state.schedules, strict=True)):
@@ -70,3 +84,13 @@ def load_checkpoint(state: TrainingState, path: Path) -> None:
         optimizer.load_state_dict({"state": rows, "param_groups": progress["param_groups"][index]})
         schedule.load_state_dict(progress["schedules"][index])
     state.history, state.best = progress["history"], groups["best"]
+
+
+def delete_checkpoint(path: Path) -> None:
+    """Delete a training's checkpoint and the one before it."""
+    for file in (path, _before(path)):
+        file.unlink(missing_ok=True)
+
+
+def _before(path: Path) -> Path:
+    return path.with_suffix(".before.safetensors")

@@ -5,15 +5,17 @@ without the images. `collect_embeddings` makes them from the images.
 """
 
 import json
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
-from safetensors import SafetensorError, safe_open
 from torchvision.transforms.v2 import functional as TF
 
 from detector.core import files
@@ -74,10 +76,9 @@ def read_embeddings() -> Embeddings:
     """Return the committed embeddings. Raises UserError if the file is missing or damaged."""
     path = files.NATIVE_FEATURES
     try:
-        with safe_open(path, "numpy") as file:
-            packed, codes, names = file.get_tensor("features"), file.get_tensor("rows"), file.metadata()
-            mean, scale = file.get_tensor("mean"), file.get_tensor("scale")
-    except (OSError, SafetensorError) as error:
+        tensors, names = files.read_tensors(path)
+        packed, codes, mean, scale = (tensors[name].numpy() for name in ("features", "rows", "mean", "scale"))
+    except files.UNREADABLE as error:
         raise UserError(f"{path} is missing or damaged ({error}). Restore it from the repository.") from error
     levels = np.stack([packed & 15, packed >> 4], axis=-1).reshape(len(packed), -1)
     features = (levels.astype(np.float32) - MEAN_LEVEL) * scale + mean
@@ -125,7 +126,7 @@ def _embed_sources(manifest: pd.DataFrame, encode: Encode, name: str) -> Embeddi
     parts = []
     for (size, view), rows in manifest.groupby(["size", "view"], sort=False):
         rows = rows.reset_index(drop=True)
-        features, owner = embed_views(partial(crop_views, rows, view), len(rows), f"{name}-{view}-{size}", encode)
+        features, owner = embed_views(partial(crop_views, rows, view), rows, f"{name}-{view}-{size}", encode)
         parts.append(Embeddings(mean_by_owner(features, owner), rows[COLUMNS]))
     return join(parts)
 
@@ -154,7 +155,7 @@ def _embed_packages(encode: Encode, name: str, families: set[str]) -> list[Embed
     }
     parts = []
     for view, (function, rows) in views.items():
-        features, owner = embed_views(partial(function, rows), len(rows), f"{name}-{view}-packages", encode)
+        features, owner = embed_views(partial(function, rows), rows, f"{name}-{view}-packages", encode)
         if view == "evaluation":
             features, owner = mean_by_owner(features, owner), np.unique(owner)
         parts.append(Embeddings(features, rows.assign(view=view)[COLUMNS].iloc[owner]))
@@ -180,9 +181,9 @@ def _open_packaged(packages: pd.DataFrame, row: int) -> Image.Image:
 
 
 def _embed_rendered(encode: Encode, name: str) -> Embeddings:
-    features, _ = embed_views(lambda row: [overview(render(row))], RENDERED, f"{name}-overview-rendered", encode)
-    known = {"view": "overview", "class": "no photo", "source": "rendered", "group": "rendered", "size": "native"}
     rows = pd.DataFrame({"image": [f"rendered/{row}" for row in range(RENDERED)]})
+    features, _ = embed_views(lambda row: [overview(render(row))], rows, f"{name}-overview-rendered", encode)
+    known = {"view": "overview", "class": "no photo", "source": "rendered", "group": "rendered", "size": "native"}
     return Embeddings(features, rows.assign(**known, style="no photo", side="")[COLUMNS])
 
 
@@ -194,22 +195,32 @@ def mean_by_owner(features: np.ndarray, owner: np.ndarray) -> np.ndarray:
     return np.stack([features[owner == image].mean(0) for image in np.unique(owner)])
 
 
-def embed_views(views: Views, count: int, name: str, encode: Encode = embed) -> tuple[np.ndarray, np.ndarray]:
-    """Return the features of all views of `count` rows, (N, F), and the row of each, (N,).
+def embed_views(views: Views, rows: pd.DataFrame, name: str, encode: Encode = embed) -> tuple[np.ndarray, np.ndarray]:
+    """Return the features of all views of the rows, (N, F), and the number of each one's row, (N,).
 
-    They are kept in `build/native/<name>-<first row>.npz`, so that an interrupted call goes on where it stopped.
+    They are kept in `build/native/` under `name`, a checksum of the rows, and the first row, so that an interrupted
+    call goes on where it stopped, and features of other rows are not taken for these.
     """
     features, owner = [], []
-    with progress(total=count, desc=f"embedding {name}", unit=" images", delay=1) as bar:
-        for first in range(0, count, CHUNK):
-            path, rows = files.BUILD_DIR / "native" / f"{name}-{first}.npz", range(first, min(first + CHUNK, count))
-            if not path.exists():
-                images = [(row, image) for row in rows for image in views(row)]
+    kept_as = f"{name}-{zlib.crc32(rows.to_csv().encode()):08x}"
+    with progress(total=len(rows), desc=f"embedding {name}", unit=" images", delay=1) as bar:
+        for first in range(0, len(rows), CHUNK):
+            path, chunk = files.BUILD_DIR / "native" / f"{kept_as}-{first}.npz", range(len(rows))[first:][:CHUNK]
+            if _read_chunk(path) is None:
+                images = [(row, image) for row in chunk for image in views(row)]
                 crops = torch.stack([TF.pil_to_tensor(image) for _, image in images])
                 with files.atomic_write(path) as part, open(part, "wb") as file:
                     np.savez(file, features=encode(crops).numpy(), owner=np.array([row for row, _ in images]))
-            with np.load(path) as chunk:
-                features.append(chunk["features"])
-                owner.append(chunk["owner"])
-            bar.update(len(rows))
+            for kept, array in zip((features, owner), _read_chunk(path), strict=True):
+                kept.append(array)
+            bar.update(len(chunk))
     return np.concatenate(features), np.concatenate(owner)
+
+
+def _read_chunk(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return kept features and their rows, or None where the file is absent or damaged."""
+    try:
+        with np.load(path) as chunk:
+            return chunk["features"], chunk["owner"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None

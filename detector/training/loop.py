@@ -29,7 +29,7 @@ from detector.data.dataset import Images
 from detector.data.transforms import augment, cutmix
 from detector.inference.predict import predict
 from detector.models.base import Detector, WithAuxiliaryHead
-from detector.training.checkpoints import TrainingState, load_checkpoint, save_checkpoint
+from detector.training.checkpoints import TrainingState, delete_checkpoint, load_checkpoint, save_checkpoint
 from detector.training.optimizers import ema_average, make_optimizers
 from detector.training.recipes import Recipe
 
@@ -48,7 +48,7 @@ def train(
     Raises UserError if the images do not fill one batch, or if the checkpoint is damaged.
     """
     trained, history, checkpoint = train_and_keep(model, train_set, validation, recipe, name=name)
-    checkpoint.unlink()
+    delete_checkpoint(checkpoint)
     return trained, history
 
 
@@ -67,8 +67,7 @@ def train_and_keep(
     checkpoint = files.CHECKPOINTS_DIR / f"{name}-{_fingerprint(model, train_set, validation, recipe)}.safetensors"
     object_classes = max(1, int(train_set.object_class.max()) + 1)  # at least one, even where none is known
     state = _start(WithAuxiliaryHead(copy.deepcopy(model), object_classes), recipe, steps)
-    if checkpoint.exists():
-        load_checkpoint(state, checkpoint)
+    load_checkpoint(state, checkpoint)
     auxiliary = _auxiliary_targets(train_set, object_classes)
     data = [tensor.to(pick_device()) for tensor in (train_set.pixels, train_set.labels, auxiliary)]
     evaluations = recipe.epochs * recipe.evaluations_per_epoch

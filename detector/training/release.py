@@ -11,6 +11,7 @@ from detector.core.console import UserError
 from detector.data.dataset import Dataset, load_cifake_only, make_toy_dataset
 from detector.inference.calibration import calibrate
 from detector.models.weights import NATIVE_RELEASED, round_weights, save_model
+from detector.training.checkpoints import delete_checkpoint
 from detector.training.loop import train_and_keep
 from detector.training.native import release_native
 from detector.training.recipes import RELEASES
@@ -63,5 +64,5 @@ def train_release(name: str, data: Dataset, path: Path, **changes) -> pd.DataFra
         data=f"{data.name}, {len(data.train):,} images",
         reproducible=f"no: {command} with {changes}" if changes else command,
     )
-    checkpoint.unlink()  # only now: an interruption before this line loses nothing
+    delete_checkpoint(checkpoint)  # only now: an interruption before this line loses nothing
     return history

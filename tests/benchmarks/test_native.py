@@ -33,9 +33,9 @@ def test_large_originals_are_scored_by_their_reduced_copy(monkeypatch):
         native, "open_crop", lambda row: opened.append(row.file) or torch.zeros(3, 256, 256, dtype=torch.uint8)
     )
 
-    def embed_views(views, count, name):
-        assert [len(views(row)) for row in range(count)] == [2]
-        return np.ones((count, scored.features.shape[1]), np.float32), np.arange(count)
+    def embed_views(views, rows, name):
+        assert [len(views(row)) for row in range(len(rows))] == [2]
+        return np.ones((len(rows), scored.features.shape[1]), np.float32), np.arange(len(rows))
 
     monkeypatch.setattr(native, "embed_views", embed_views)
     features = site_features(scored)

@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-from safetensors import safe_open
 
 from detector.core import files
 from detector.core.console import UserError
-from detector.core.files import atomic_write, write_tensors
+from detector.core.files import atomic_write, read_tensors, write_tensors
 
 
 def test_root_is_the_checkout_or_inside_the_installed_package(tmp_path):
@@ -48,6 +47,16 @@ def test_a_write_error_names_the_file_and_the_remedy(tmp_path):
 def test_tensors_are_read_back_with_their_metadata(tmp_path):
     tensor = torch.arange(6.0).view(2, 3).T  # not contiguous
     write_tensors({"weight": tensor}, tmp_path / "a.safetensors", {"recipe": "none"})
-    with safe_open(tmp_path / "a.safetensors", "pt") as file:
-        assert file.metadata() == {"recipe": "none"}
-        assert torch.equal(file.get_tensor("weight"), tensor)
+    tensors, metadata = read_tensors(tmp_path / "a.safetensors")
+    assert metadata == {"recipe": "none"}
+    assert torch.equal(tensors["weight"], tensor)
+
+
+def test_a_changed_byte_is_noticed_wherever_it_is(tmp_path):
+    path = tmp_path / "a.safetensors"
+    write_tensors({"one": torch.ones(2, 3), "two": torch.tensor(True)}, path, {"recipe": "none"})
+    data = path.read_bytes()
+    for place in range(len(data)):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        with pytest.raises(files.UNREADABLE):
+            read_tensors(path)

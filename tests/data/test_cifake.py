@@ -164,3 +164,10 @@ def test_codec_does_not_distinguish_cifakes_classes(real_cifake):
             assert (image.format, image.size, image.mode) == ("JPEG", (32, 32), "RGB"), name
             assert get_sampling(image) == 2, name  # 4:2:0
             assert image.quantization == tables, name
+
+
+def test_litter_of_operating_systems_in_cifake_is_ignored(tiny_cifake):
+    for name in (".DS_Store", "._0000.jpg", "Thumbs.db", "desktop.ini"):
+        (tiny_cifake / "train" / "REAL" / name).write_bytes(b"no image")
+    (tiny_cifake / "test" / "FAKE" / ".ipynb_checkpoints").mkdir()
+    assert len(cifake.load_cifake(tiny_cifake)["train/REAL"]) == 20

@@ -12,7 +12,7 @@ from detector.core import files
 from detector.core.console import UserError
 from detector.core.labels import UNKNOWN
 from detector.data import decode
-from detector.data.folders import is_litter, list_sources, load_folders, load_unseen
+from detector.data.folders import list_sources, load_folders, load_unseen
 from detector.data.images import to_cifake_format
 from detector.data.jpeg import JPEG_SETTINGS
 
@@ -103,7 +103,6 @@ def test_litter_is_ignored(folder):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(b"no image")
     (folder / "__MACOSX").mkdir()
-    assert is_litter(folder / "__MACOSX") and not is_litter(folder / "REAL")
     assert load_folders(folder).files.tolist() == ["unseen/REAL/some/a.png"]
 
 

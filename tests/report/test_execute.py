@@ -69,6 +69,17 @@ def test_only_cifake_at_the_default_budget_replaces_the_committed_report(tmp_pat
     assert files.NOTEBOOK.read_bytes() == before
 
 
+def test_the_report_runs_on_this_python_whatever_kernels_are_installed(tmp_path, monkeypatch):
+    spec = {"argv": ["/nowhere/python", "-f", "{connection_file}"], "display_name": "old", "language": "python"}
+    (tmp_path / "kernels" / "python3").mkdir(parents=True)
+    (tmp_path / "kernels" / "python3" / "kernel.json").write_text(json.dumps(spec))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
+    cell = nbformat.v4.new_code_cell("import sys; print(sys.executable)")
+    execute.execute(nbformat.v4.new_notebook(cells=[cell]))
+    assert cell.outputs[0].text.strip() == sys.executable
+
+
 def test_ctrl_c_is_one_sentence(tmp_path):
     offline = {"KAGGLEHUB_CACHE": str(tmp_path), "HTTPS_PROXY": "http://127.0.0.1:9"}
     process = subprocess.Popen(

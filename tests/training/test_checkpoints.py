@@ -6,7 +6,7 @@ import torch
 from detector.core.console import UserError
 from detector.models.base import WithAuxiliaryHead
 from detector.models.cnn import CNN
-from detector.training.checkpoints import TrainingState, load_checkpoint, save_checkpoint
+from detector.training.checkpoints import TrainingState, delete_checkpoint, load_checkpoint, save_checkpoint
 from detector.training.loop import _start, _step
 from detector.training.recipes import Recipe
 
@@ -54,10 +54,36 @@ def test_a_checkpoint_restores_the_whole_state(tmp_path):
     assert saved.history == loaded.history
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[:-10], lambda data: b""])
+def flipped(data: bytes) -> bytes:
+    """Change a value that a reader of the format cannot notice."""
+    return data[:-1] + bytes([data[-1] ^ 1])
+
+
+DAMAGES = [lambda data: data[:-10], lambda data: b"", flipped]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_checkpoint_is_an_error(tmp_path, damage):
     path = tmp_path / "checkpoint.safetensors"
     save_checkpoint(make_state(), path)
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(UserError, match="Delete it to train from the start"):
         load_checkpoint(make_state(), path)
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, None])
+def test_the_checkpoint_before_a_damaged_or_missing_one_is_used(tmp_path, capsys, damage):
+    path, first = tmp_path / "checkpoint.safetensors", make_state(steps=1)
+    save_checkpoint(first, path)
+    save_checkpoint(make_state(steps=2), path)
+    if damage:
+        path.write_bytes(damage(path.read_bytes()))
+    else:
+        path.unlink()  # killed between the renaming of the old one and the writing of the new one
+    loaded = make_state()
+    load_checkpoint(loaded, path)
+    assert_equal(first.model.state_dict(), loaded.model.state_dict())
+    assert loaded.history == first.history
+    assert ("is damaged" in capsys.readouterr().err) == bool(damage)
+    delete_checkpoint(path)
+    assert not list(tmp_path.iterdir())

@@ -105,8 +105,12 @@ def test_embeddings_are_kept_and_continued(tmp_path, monkeypatch):
     def views(row: int) -> list[Image.Image]:
         return [Image.new("RGB", (224, 224), (10 * row, 0, 0))] * (row + 1)
 
-    features, owner = embed_views(views, 3, "test", embed)
+    rows = pd.DataFrame({"image": ["a", "b", "c"]})
+    features, owner = embed_views(views, rows, "test", embed)
     assert features[:, 0].tolist() == [0, 10, 10, 20, 20, 20] and owner.tolist() == [0, 1, 1, 2, 2, 2]
-    (tmp_path / "native" / "test-2.npz").unlink()
-    again, _ = embed_views(views, 3, "test", embed)
+    _, last = sorted((tmp_path / "native").iterdir())
+    last.write_bytes(last.read_bytes()[:-30])  # as good as absent
+    again, _ = embed_views(views, rows, "test", embed)
     assert np.array_equal(features, again) and encoded == [3, 3, 3]
+    embed_views(views, rows[::-1], "test", embed)
+    assert encoded == [3, 3, 3, 3, 3], "features of other rows were taken"
