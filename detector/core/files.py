@@ -1,5 +1,6 @@
 """Every path of the project, and files that are always written completely."""
 
+import glob
 import hashlib
 import json
 import os
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -70,13 +72,16 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, and rename it to `path` when the block succeeds.
 
     Other processes see the old file or the new one, never an incomplete file. After an error the temporary file is
-    removed and `path` is unchanged.
+    removed and `path` is unchanged; that of a killed process is removed at the next write.
 
     Raises UserError if the file cannot be written.
     """
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for other in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
+            if not psutil.pid_exists(int(other.suffixes[-2][1:])):
+                other.unlink(missing_ok=True)
         yield part
         with open(part, "rb+") as file:
             os.fsync(file.fileno())

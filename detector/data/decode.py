@@ -2,19 +2,23 @@
 
 import io
 import re
+import struct
 import warnings
 import zlib
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from detector.core.console import UserError
-from detector.data.jpeg_bytes import continuation, has_all_scans, without_comments
+from detector.data.jpeg_bytes import continuation, has_all_scans, segments, without_comments
 
 MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 50_000_000
+MAX_SCANS = 100  # of a progressive JPEG file, where encoders write about ten; each takes time and few bytes
+SCAN = re.compile(rb"\xff\xda\0(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")  # the start of one, with 1 to 4 components
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")  # that Pillow opens; pillow-heif opens HEIC
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 OTHER_FORMATS = {  # pattern at the start of a file
@@ -31,6 +35,8 @@ OTHER_FORMATS = {  # pattern at the start of a file
 }
 TIFF_COMPRESSIONS = {33003: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000", 50002: "JPEG XL", 52546: "JPEG XL"}
 ORIENTATION, SAMPLE_FORMAT, COMPRESSION, SUBFILE_TYPE = ExifTags.Base.Orientation, 339, 259, 254  # tags of TIFF
+EXIF_HEADER, EXIF_DIRECTORIES = b"Exif\0\0", (0x8769, 0x8825, 0xA005)  # tags of directories inside the first one
+TYPE_SIZES = bytes((0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8))  # bytes of a value of each type of TIFF
 COLOUR_GRID = np.stack(np.mgrid[0:256:51, 0:256:51, 0:256:51], -1).reshape(36, 6, 3).astype(np.uint8)
 
 
@@ -64,15 +70,17 @@ def decode_image(data: bytes) -> Image.Image:
     """
     if len(data) > MAX_BYTES:
         raise UserError(_too_large(len(data)))
+    if data.startswith(b"\xff\xd8\xff") and len(SCAN.findall(data)) > MAX_SCANS:
+        raise UserError(f"The JPEG file has more than {MAX_SCANS} scans, which would take too long. Save it again.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about damaged metadata, and about sizes: MAX_PIXELS is stricter
-            image = _load(data)
+            image = _upright(_load(data))  # the decoder, which may hold two more copies of the pixels, is free again
             if image.mode == "F":
                 raise UserError(FLOATING_POINT)
             if image.mode == "LAB":
                 raise UserError("The image is in the CIELAB colour space, which is not supported. Save it as RGB.")
-            return _to_srgb(_upright(image))
+            return _to_srgb(image)
     except UserError:
         raise
     except Image.DecompressionBombError as error:
@@ -120,17 +128,21 @@ def _load(data: bytes) -> Image.Image:
     except (UserError, Image.DecompressionBombError, MemoryError):
         raise
     except Exception:
-        if data.startswith(b"\xff\xd8\xff"):
-            return _load_jpeg(data)
-        if data.startswith(b"\x89PNG"):
-            return _load_png(data)
-        if _brands(data):  # as items of another type, EXIF blocks of AVIF and HEIC are ignored
-            return _load_whole(re.sub(rb"(infe.{8})Exif", rb"\1free", data, flags=re.DOTALL))
-        raise
+        if not data.startswith((b"\xff\xd8\xff", b"\x89PNG")):
+            raise
+    return _load_jpeg(data) if data[:1] == b"\xff" else _load_png(data)  # the exception, which held the image, is gone
 
 
 def _load_whole(data: bytes) -> Image.Image:
-    brands = _brands(data)
+    brands, exif = _brands(data), b""
+    if brands:  # AVIF and HEIC have their orientation elsewhere; as items of another type, EXIF blocks are ignored
+        data = re.sub(rb"(infe.{8}(?:..)?)Exif", rb"\1free", data, flags=re.DOTALL)
+    if data.startswith(b"\xff\xd8\xff"):  # Pillow would read the EXIF blocks now, and join them in quadratic time
+        exif, data = _jpeg_exif(data), data.replace(EXIF_HEADER, b"none\0\0")
+    if data.startswith(b"GIF"):
+        data = _without_gif_comments(data)
+    if data[:2] in (b"II", b"MM") and {42, 43} & {*data[2:4]} and not _is_bounded(data):
+        raise UserError(DAMAGED)
     if brands & HEIC_BRANDS and not brands & {b"avif", b"avis"}:
         image = _open_heic(data)
     else:
@@ -143,8 +155,56 @@ def _load_whole(data: bytes) -> Image.Image:
         orientation, exif = image.tag_v2.get(ORIENTATION), Image.Exif()
         exif.update({ORIENTATION: orientation} if orientation else {})
         image.getexif = lambda: exif  # `load` would also read the rest, which may be damaged
+    elif exif:
+        image.info["exif"] = exif
     image.load()
     return image
+
+
+def _jpeg_exif(data: bytes) -> bytes:
+    """Return the first EXIF block of a JPEG file, or an empty block. It lies between the first segments."""
+    for marker, start, end in islice(segments(data), 1000):
+        if marker == 0xE1 and data[start + 4 : start + 10] == EXIF_HEADER:
+            return data[start + 4 : end]
+        if marker == 0xDA:  # start of a scan
+            break
+    return b""
+
+
+def _without_gif_comments(data: bytes) -> bytes:
+    """Return a GIF file without the comments before its first image, which Pillow would join in quadratic time."""
+    at = 13 + (3 * 2 ** (1 + (data[10] & 7)) if data[10] & 128 else 0)  # after the palette
+    kept = [data[:at]]
+    while data[at : at + 1] == b"!":  # an extension: its kind, then blocks after their lengths, until an empty one
+        start, at = at, at + 2
+        while length := data[at]:
+            at += 1 + length
+        at += 1
+        if data[start + 1] != 0xFE:
+            kept.append(data[start:at])
+    return b"".join([*kept, data[at:]])
+
+
+def _is_bounded(block: bytes) -> bool:
+    """Return whether the entries of a TIFF file or an EXIF block have about as many bytes as it has.
+
+    Pillow reads every entry into memory. They may overlap, so that a file of 2 MB would take gigabytes.
+    """
+    block, total = block.removeprefix(EXIF_HEADER).ljust(16, b"\0"), 0
+    order, is_big = "<" if block[:2] == b"II" else ">", block[2] == 43  # BigTIFF has longer fields
+    head, entry = (struct.Struct(order + fields) for fields in (("Q", "HHQQ") if is_big else ("H", "HHII")))
+    directories = list(struct.unpack_from(f"{order}Q" if is_big else f"{order}I", block, 8 if is_big else 4))
+    for directory in directories:
+        with suppress(struct.error, OverflowError, IndexError):  # the block ends
+            first, (count,) = directory + head.size, head.unpack_from(block, directory)
+            for at in range(first, first + count * entry.size, entry.size):
+                tag, type_, values, place = entry.unpack_from(block, at)
+                total += min(values * (TYPE_SIZES[type_] if type_ < len(TYPE_SIZES) else 0), len(block))
+                if total > 4 * len(block):
+                    return False
+                if tag in EXIF_DIRECTORIES and len(directories) <= len(EXIF_DIRECTORIES):
+                    directories.append(place)
+    return True
 
 
 def _brands(data: bytes) -> set[bytes]:
@@ -188,9 +248,10 @@ def _load_jpeg(data: bytes) -> Image.Image:
     """
     data = without_comments(data.rstrip(b"\xff"))
     image, continued = (_load_whole(data + tail + b"\xff\xd9") for tail in (b"", continuation(data)))
-    changed = np.asarray(image) != np.asarray(continued)
-    absent = changed.reshape(image.height, image.width, -1).any(-1).sum()
-    if absent > min(400, changed.size // 300) or not has_all_scans(data):  # 400: one block of 16x16, smoothed
+    strips = [(0, top, image.width, min(top + 64, image.height)) for top in range(0, image.height, 64)]
+    changed = (np.not_equal(*(np.atleast_3d(part.crop(strip)) for part in (image, continued))) for strip in strips)
+    absent, values = sum(strip.any(-1).sum() for strip in changed), image.width * image.height * len(image.getbands())
+    if absent > min(400, values // 300) or not has_all_scans(data):  # 400: one block of 16x16, smoothed
         raise OSError("truncated")
     return image
 
@@ -198,18 +259,28 @@ def _load_jpeg(data: bytes) -> Image.Image:
 def _upright(image: Image.Image) -> Image.Image:
     """Rotate an image as its EXIF orientation says. Unreadable EXIF means upright."""
     image.load()
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # Pillow raises almost any exception on unreadable EXIF
-        upright, exif = image.copy(), Image.Exif()
+    is_bounded = _has_bounded_exif(image)
+    with suppress(Exception):  # Pillow raises almost any exception on unreadable EXIF
+        if is_bounded:
+            return ImageOps.exif_transpose(image)
+    upright, exif = image.copy(), Image.Exif()
     for key in ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"):
         upright.info.pop(key, None)
+    if not is_bounded:
+        return upright
     with suppress(Exception):  # the orientation may be readable where another tag is not
         exif[ORIENTATION] = image.getexif()[ORIENTATION]
         upright.info["exif"] = exif.tobytes()
         upright = ImageOps.exif_transpose(upright)
     upright.info.pop("exif", None)
     return upright
+
+
+def _has_bounded_exif(image: Image.Image) -> bool:
+    with suppress(Exception):  # on text that is not hexadecimal, which Pillow cannot read either
+        text = image.info.get("Raw profile type exif", "")  # of a PNG file: three lines, then the block
+        return _is_bounded(image.info.get("exif") or bytes.fromhex("".join(text.split("\n")[3:])))
+    return True
 
 
 def _to_srgb(image: Image.Image) -> Image.Image:

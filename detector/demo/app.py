@@ -43,6 +43,7 @@ ONE_AT_A_TIME = {"concurrency_id": "model", "concurrency_limit": 1, "show_progre
 INTERNAL = {"show_progress": "hidden", "api_visibility": "private"}
 NO_PANELS = (None, "") * 2
 NO_ANSWER = (status_html(""), None, None, *NO_PANELS, "")
+UPLOADS_DELETED = (600, 3600)  # seconds: how often old uploads are looked for, and how old they are
 NO_TABLE = (pd.DataFrame(columns=list(COLUMNS)), gr.update(value=None, interactive=False), status_html(""))
 
 
@@ -88,7 +89,7 @@ def launch_demo(models: Mapping[str, Detector], examples: Sequence[Image.Image] 
 
 def build_demo(models: Mapping[str, Detector], examples: Sequence[Image.Image] = ()) -> gr.Blocks:
     """Build the app without serving it. `models` and `examples` are those of `launch_demo`."""
-    with _App(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as app:
+    with _App(title=TITLE, analytics_enabled=False, delete_cache=UPLOADS_DELETED) as app:
         gr.Markdown(ABOUT)
         choice = gr.Radio([AUTOMATIC, *models], value=AUTOMATIC, label="Model", render=False)
         with gr.Tab("One image"):

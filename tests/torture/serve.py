@@ -1,0 +1,13 @@
+"""Serve the demo with the released model `cnn` for `test_load`: python serve.py. It prints the address."""
+
+import threading
+
+from detector.core import files
+from detector.demo import app
+from detector.models.weights import load_model
+
+if __name__ == "__main__":
+    app.UPLOADS_DELETED = (1, 5)  # seconds
+    served = app.launch_demo({"cnn": load_model(files.model_file("cnn"))})
+    print(served.local_url, flush=True)
+    threading.Event().wait()
