@@ -2,23 +2,20 @@
 
 import io
 import re
-import struct
 import warnings
 import zlib
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from detector.core.console import UserError
-from detector.data.jpeg_bytes import continuation, has_all_scans, segments, without_comments
+from detector.data.bounds import EXIF_HEADER, MAX_SCANS, has_too_many_scans, is_bounded, jpeg_exif, without_gif_comments
+from detector.data.jpeg_bytes import continuation, has_all_scans, without_comments
 
 MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 50_000_000
-MAX_SCANS = 100  # of a progressive JPEG file, where encoders write about ten; each takes time and few bytes
-SCAN = re.compile(rb"\xff\xda\0(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")  # the start of one, with 1 to 4 components
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")  # that Pillow opens; pillow-heif opens HEIC
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 OTHER_FORMATS = {  # pattern at the start of a file
@@ -35,8 +32,6 @@ OTHER_FORMATS = {  # pattern at the start of a file
 }
 TIFF_COMPRESSIONS = {33003: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000", 50002: "JPEG XL", 52546: "JPEG XL"}
 ORIENTATION, SAMPLE_FORMAT, COMPRESSION, SUBFILE_TYPE = ExifTags.Base.Orientation, 339, 259, 254  # tags of TIFF
-EXIF_HEADER, EXIF_DIRECTORIES = b"Exif\0\0", (0x8769, 0x8825, 0xA005)  # tags of directories inside the first one
-TYPE_SIZES = bytes((0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8))  # bytes of a value of each type of TIFF
 COLOUR_GRID = np.stack(np.mgrid[0:256:51, 0:256:51, 0:256:51], -1).reshape(36, 6, 3).astype(np.uint8)
 
 
@@ -70,7 +65,7 @@ def decode_image(data: bytes) -> Image.Image:
     """
     if len(data) > MAX_BYTES:
         raise UserError(_too_large(len(data)))
-    if data.startswith(b"\xff\xd8\xff") and len(SCAN.findall(data)) > MAX_SCANS:
+    if has_too_many_scans(data):
         raise UserError(f"The JPEG file has more than {MAX_SCANS} scans, which would take too long. Save it again.")
     try:
         with warnings.catch_warnings():
@@ -138,10 +133,10 @@ def _load_whole(data: bytes) -> Image.Image:
     if brands:  # AVIF and HEIC have their orientation elsewhere; as items of another type, EXIF blocks are ignored
         data = re.sub(rb"(infe.{8}(?:..)?)Exif", rb"\1free", data, flags=re.DOTALL)
     if data.startswith(b"\xff\xd8\xff"):  # Pillow would read the EXIF blocks now, and join them in quadratic time
-        exif, data = _jpeg_exif(data), data.replace(EXIF_HEADER, b"none\0\0")
+        exif, data = jpeg_exif(data), data.replace(EXIF_HEADER, b"none\0\0")
     if data.startswith(b"GIF"):
-        data = _without_gif_comments(data)
-    if data[:2] in (b"II", b"MM") and {42, 43} & {*data[2:4]} and not _is_bounded(data):
+        data = without_gif_comments(data)
+    if data[:2] in (b"II", b"MM") and {42, 43} & {*data[2:4]} and not is_bounded(data):
         raise UserError(DAMAGED)
     if brands & HEIC_BRANDS and not brands & {b"avif", b"avis"}:
         image = _open_heic(data)
@@ -159,52 +154,6 @@ def _load_whole(data: bytes) -> Image.Image:
         image.info["exif"] = exif
     image.load()
     return image
-
-
-def _jpeg_exif(data: bytes) -> bytes:
-    """Return the first EXIF block of a JPEG file, or an empty block. It lies between the first segments."""
-    for marker, start, end in islice(segments(data), 1000):
-        if marker == 0xE1 and data[start + 4 : start + 10] == EXIF_HEADER:
-            return data[start + 4 : end]
-        if marker == 0xDA:  # start of a scan
-            break
-    return b""
-
-
-def _without_gif_comments(data: bytes) -> bytes:
-    """Return a GIF file without the comments before its first image, which Pillow would join in quadratic time."""
-    at = 13 + (3 * 2 ** (1 + (data[10] & 7)) if data[10] & 128 else 0)  # after the palette
-    kept = [data[:at]]
-    while data[at : at + 1] == b"!":  # an extension: its kind, then blocks after their lengths, until an empty one
-        start, at = at, at + 2
-        while length := data[at]:
-            at += 1 + length
-        at += 1
-        if data[start + 1] != 0xFE:
-            kept.append(data[start:at])
-    return b"".join([*kept, data[at:]])
-
-
-def _is_bounded(block: bytes) -> bool:
-    """Return whether the entries of a TIFF file or an EXIF block have about as many bytes as it has.
-
-    Pillow reads every entry into memory. They may overlap, so that a file of 2 MB would take gigabytes.
-    """
-    block, total = block.removeprefix(EXIF_HEADER).ljust(16, b"\0"), 0
-    order, is_big = "<" if block[:2] == b"II" else ">", block[2] == 43  # BigTIFF has longer fields
-    head, entry = (struct.Struct(order + fields) for fields in (("Q", "HHQQ") if is_big else ("H", "HHII")))
-    directories = list(struct.unpack_from(f"{order}Q" if is_big else f"{order}I", block, 8 if is_big else 4))
-    for directory in directories:
-        with suppress(struct.error, OverflowError, IndexError):  # the block ends
-            first, (count,) = directory + head.size, head.unpack_from(block, directory)
-            for at in range(first, first + count * entry.size, entry.size):
-                tag, type_, values, place = entry.unpack_from(block, at)
-                total += min(values * (TYPE_SIZES[type_] if type_ < len(TYPE_SIZES) else 0), len(block))
-                if total > 4 * len(block):
-                    return False
-                if tag in EXIF_DIRECTORIES and len(directories) <= len(EXIF_DIRECTORIES):
-                    directories.append(place)
-    return True
 
 
 def _brands(data: bytes) -> set[bytes]:
@@ -279,7 +228,7 @@ def _upright(image: Image.Image) -> Image.Image:
 def _has_bounded_exif(image: Image.Image) -> bool:
     with suppress(Exception):  # on text that is not hexadecimal, which Pillow cannot read either
         text = image.info.get("Raw profile type exif", "")  # of a PNG file: three lines, then the block
-        return _is_bounded(image.info.get("exif") or bytes.fromhex("".join(text.split("\n")[3:])))
+        return is_bounded(image.info.get("exif") or bytes.fromhex("".join(text.split("\n")[3:])))
     return True
 
 

@@ -85,6 +85,8 @@ def scored_view(image: Image.Image, place: int) -> Image.Image:
 
 def overview(image: Image.Image) -> Image.Image:
     """Return the centre square of an image, resized to VIEW_SIDE."""
+    longest = 4 * min(image.size)  # a strip of a million pixels is cut before it is enlarged
+    image = TF.center_crop(image, [min(image.height, longest), min(image.width, longest)])
     scale = VIEW_SIDE / min(image.size)
     size = [max(VIEW_SIDE, round(length * scale)) for length in image.size]
     small = to_rgb(image).resize(size, Image.Resampling.BICUBIC, reducing_gap=2)

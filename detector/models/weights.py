@@ -63,8 +63,13 @@ def load_model(path: Path | str) -> Detector:
     metadata = read_metadata(path)
     try:
         tensors, _ = files.read_tensors(path)
-        return _build(ARCHITECTURES[metadata["architecture"]], metadata["config"], tensors)
-    except (*files.UNREADABLE, RuntimeError) as error:
+        architecture, config = ARCHITECTURES[metadata["architecture"]], metadata["config"]
+        with torch.device("meta"):  # shapes without memory, which a foreign file could ask for without end
+            expected = {name: tensor.shape for name, tensor in architecture(**config).state_dict().items()}
+        if expected != {name: tensor.shape for name, tensor in tensors.items()}:
+            raise ValueError("its tensors do not fit its architecture")
+        return _build(architecture, config, tensors)
+    except Exception as error:  # of any type, because the file says what is built
         raise _unreadable(path, error) from error
 
 
@@ -82,7 +87,7 @@ def read_metadata(path: Path | str) -> dict:
         raise UserError(
             f"There is no model at {path}. Restore it with git, or train it by `python -m detector train NAME`."
         ) from error
-    except files.UNREADABLE as error:
+    except (*files.UNREADABLE, RecursionError) as error:
         raise _unreadable(path, error) from error
 
 
@@ -105,4 +110,5 @@ def _stored_tensors(model: Detector) -> dict[str, torch.Tensor]:
 
 
 def _unreadable(path: Path | str, error: Exception) -> UserError:
-    return UserError(f"{path} is damaged or is not a model of this project ({error}). Restore or delete the file.")
+    (reason, *_) = f"{error}".splitlines() or [type(error).__name__]
+    return UserError(f"{path} is damaged or is not a model of this project ({reason[:200]}). Restore or delete the file.")

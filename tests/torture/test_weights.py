@@ -63,14 +63,14 @@ def built(monkeypatch) -> list:
     return calls
 
 
-def outcome(path: Path, *, lines: int = 1) -> Detector | str:
-    """Return the model of a file, or the error's message, which names the file and has at most `lines` lines."""
+def outcome(path: Path) -> Detector | str:
+    """Return the model of a file, or the error's message, one line that names the file."""
     try:
         model = load_model(path)
     except UserError as error:
         message = str(error)
         assert message.startswith((f"{path} is ", f"There is no model at {path}")), message
-        assert message.endswith(".") and message.count("\n") < lines, message
+        assert message.endswith(".") and "\n" not in message, message
         return message
     assert not model.training
     assert all(tensor.dtype != torch.float16 for tensor in model.state_dict().values())
@@ -256,25 +256,23 @@ def test_any_configuration_gives_a_model_or_an_error(small, path, effort):
         | JSON
     )
     def load(config: object) -> None:
-        assume(not isinstance(config, dict) or config.get("widths", [1]) not in ([], "", {}))  # see KNOWN
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns about layers of no width
-            outcome(small(path, config=json.dumps(config)), lines=100)
+            outcome(small(path, config=json.dumps(config)))
 
     load()
 
 
-KNOWN = {
-    "no widths": {"config": '{"widths": []}'},  # IndexError
-    "widths in no text": {"config": '{"widths": ""}'},  # IndexError
-    "a nested configuration": {"config": "[" * 200_000},  # RecursionError
-    "a nested recipe": {"recipe": "[" * 200_000},  # RecursionError
-    "tensors of another shape": {"config": '{"widths": [32], "stem": 16}'},  # a message of many lines, by torch
-    "tensors of another network": {"architecture": "Transfer", "config": "{}"},  # a message of many lines, by torch
+MISFITS = {
+    "no widths": {"config": '{"widths": []}'},
+    "widths in no text": {"config": '{"widths": ""}'},
+    "a nested configuration": {"config": "[" * 200_000},
+    "a nested recipe": {"recipe": "[" * 200_000},
+    "tensors of another shape": {"config": '{"widths": [32], "stem": 16}'},
+    "tensors of another network": {"architecture": "Transfer", "config": "{}"},
 }
 
 
-@pytest.mark.xfail(reason="load_model lets these errors pass, or their messages have many lines", strict=True)
-@pytest.mark.parametrize("changed", KNOWN.values(), ids=KNOWN)
-def test_known_violations(small, path, changed):
+@pytest.mark.parametrize("changed", MISFITS.values(), ids=MISFITS)
+def test_misfits(small, path, changed):
     assert "is not a model of this project" in outcome(small(path, **changed))
