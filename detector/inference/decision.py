@@ -4,6 +4,7 @@ The model decides where it is confident, the image is in distribution, and the p
 perturbations. Everywhere else the decision is 'not sure'. One rule serves single images, folders and evaluation.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -68,7 +69,7 @@ def _not_scorable(image: Image.Image) -> str:
     """Return why an image cannot be scored; empty if it can."""
     if min(image.size) < SIDE:
         return f"too small: {image.width}×{image.height} pixels, where {SIDE}×{SIDE} are needed"
-    step = max(1, min(image.size) // 256)
+    step = max(1, round(math.sqrt(image.width * image.height) / 256))
     if np.asarray(to_rgb(image))[::step, ::step].std((0, 1)).max() < BLANK:
         return "blank: the image shows a single colour"
     return ""
