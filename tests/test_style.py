@@ -22,7 +22,7 @@ CODE = [
     files.ROOT / "functions.py",
 ]
 PROSE = [files.README, files.MODEL_CARD, files.ROOT / "data/README.md", files.ROOT / "benchmarks/EXPERIMENTS.md"]
-PROSE += [files.ROOT / "CONTRIBUTING.md", files.ROOT / "CHANGELOG.md"]
+PROSE += [files.ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")]
 
 
 def found(text: str) -> list[str]:

@@ -5,8 +5,11 @@ import math
 import os
 import shutil
 import tempfile
+import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
@@ -43,7 +46,8 @@ ONE_AT_A_TIME = {"concurrency_id": "model", "concurrency_limit": 1, "show_progre
 INTERNAL = {"show_progress": "hidden", "api_visibility": "private"}
 NO_PANELS = (None, "") * 2
 NO_ANSWER = (status_html(""), None, None, *NO_PANELS, "")
-UPLOADS_DELETED = (600, 3600)  # seconds: how often old uploads are looked for, and how old they are
+UPLOADS_DELETED = (600, 3600)  # seconds: how often old uploads are deleted, and how old they are
+FOLDER_PREFIX = "detector-"
 NO_TABLE = (pd.DataFrame(columns=list(COLUMNS)), gr.update(value=None, interactive=False), status_html(""))
 
 
@@ -68,7 +72,8 @@ def launch_demo(models: Mapping[str, Detector], examples: Sequence[Image.Image] 
     person serves nothing: its saved page would hold a dead frame.
 
     Gradio reads its upload folder from the environment at each request. So this function sets GRADIO_TEMP_DIR for the
-    whole process, unless it is set: to a private folder that is deleted when the process ends.
+    whole process: to a new private folder, inside the one that the variable names, if any. Old uploads are deleted from
+    it, and the folder itself when the process ends.
 
     Args:
         models: The models, by name. `inference.choice` picks one for each image, unless a person chooses.
@@ -76,10 +81,11 @@ def launch_demo(models: Mapping[str, Detector], examples: Sequence[Image.Image] 
         options: Arguments of Gradio's `launch`, such as `share=True` for a public link.
     """
     gr.close_all(verbose=False)
-    if "GRADIO_TEMP_DIR" not in os.environ:
-        os.environ["GRADIO_TEMP_DIR"] = folder = tempfile.mkdtemp(prefix="detector-")
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder = _new_upload_folder()
     app, in_notebook = build_demo(models, examples), notebook_kernel() is not None
+    # Gradio's own deletion (`delete_cache`) ends for ever when an upload arrives while it lists the files
+    kept = set(folder.rglob("*"))  # the examples
+    threading.Thread(target=_delete_old_uploads, args=(folder, kept, *UPLOADS_DELETED), daemon=True).start()
     if not in_notebook or is_interactive():
         serving = {"inline": in_notebook, "share": False, "prevent_thread_lock": True, "max_file_size": 2 * MAX_BYTES}
         showing = {"quiet": True, "run_history": False, "theme": gr.themes.Soft(), "css": CSS}
@@ -87,9 +93,31 @@ def launch_demo(models: Mapping[str, Detector], examples: Sequence[Image.Image] 
     return app
 
 
+def _new_upload_folder() -> Path:
+    """Return a new private folder and set GRADIO_TEMP_DIR to it. An earlier app's folder is replaced, not nested."""
+    named = os.environ.get("GRADIO_TEMP_DIR")
+    inside = Path(named).parent if named and Path(named).name.startswith(FOLDER_PREFIX) else named
+    if inside:
+        Path(inside).mkdir(parents=True, exist_ok=True)
+    folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=inside)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ["GRADIO_TEMP_DIR"] = folder
+    return Path(folder)
+
+
+def _delete_old_uploads(folder: Path, kept: set[Path], interval: float, age: float) -> None:
+    """Delete files that are older than `age`, every `interval` seconds, as long as the folder is there."""
+    while folder.exists():
+        time.sleep(interval)
+        for path in set(folder.rglob("*")) - kept:
+            with suppress(OSError):  # another one deleted it
+                if path.is_file() and time.time() - path.stat().st_mtime > age:
+                    path.unlink()
+
+
 def build_demo(models: Mapping[str, Detector], examples: Sequence[Image.Image] = ()) -> gr.Blocks:
     """Build the app without serving it. `models` and `examples` are those of `launch_demo`."""
-    with _App(title=TITLE, analytics_enabled=False, delete_cache=UPLOADS_DELETED) as app:
+    with _App(title=TITLE, analytics_enabled=False) as app:
         gr.Markdown(ABOUT)
         choice = gr.Radio([AUTOMATIC, *models], value=AUTOMATIC, label="Model", render=False)
         with gr.Tab("One image"):

@@ -110,5 +110,6 @@ def _stored_tensors(model: Detector) -> dict[str, torch.Tensor]:
 
 
 def _unreadable(path: Path | str, error: Exception) -> UserError:
-    (reason, *_) = f"{error}".splitlines() or [type(error).__name__]
-    return UserError(f"{path} is damaged or is not a model of this project ({reason[:200]}). Restore or delete the file.")
+    lines = str(error).splitlines() or [type(error).__name__]
+    reason = f"is damaged or is not a model of this project ({lines[0][:200]})"
+    return UserError(f"{path} {reason}. Restore or delete the file.")

@@ -1,6 +1,9 @@
 """The demo as a program uses it: requests, refused uploads, launch and texts."""
 
 import os
+import shutil
+import threading
+import time
 from pathlib import Path
 
 import httpx
@@ -144,16 +147,39 @@ def test_a_rerun_closes_the_earlier_app(small_cnn):
 
 
 @pytest.mark.parametrize("configured", [False, True])
-def test_launching_sets_a_private_upload_folder_unless_one_is_configured(small_cnn, monkeypatch, tmp_path, configured):
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))  # restored after the test
+def test_launching_sets_a_private_upload_folder(small_cnn, monkeypatch, tmp_path, configured):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "mine"))  # restored after the test
     if not configured:
         monkeypatch.delenv("GRADIO_TEMP_DIR")
         build_demo({"model": small_cnn})
         assert "GRADIO_TEMP_DIR" not in os.environ
-    launch_demo({"model": small_cnn}).close(verbose=False)
-    folder = Path(os.environ["GRADIO_TEMP_DIR"])
-    assert (folder == tmp_path) == configured
-    assert configured or folder.stat().st_mode & 0o077 == 0
+    folders = []
+    for _ in range(2):
+        launch_demo({"model": small_cnn}).close(verbose=False)
+        folders.append(Path(os.environ["GRADIO_TEMP_DIR"]))
+    assert len({*folders}) == 2 and len({folder.parent for folder in folders}) == 1
+    assert (folders[0].parent == tmp_path / "mine") == configured
+    assert all(folder.stat().st_mode & 0o077 == 0 for folder in folders)
+
+
+def test_old_uploads_are_deleted_and_examples_stay(tmp_path):
+    names = ("example.png", "below/old.png", "new.png")
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    for name in names[:2]:
+        os.utime(tmp_path / name, (0, 0))
+    arguments = (tmp_path, {tmp_path / "example.png"}, 0.05, 60)
+    thread = threading.Thread(target=app._delete_old_uploads, args=arguments)
+    thread.start()
+    for _ in range(100):
+        time.sleep(0.05)
+        if not (tmp_path / "below/old.png").exists():
+            break
+    assert [(tmp_path / name).exists() for name in names] == [True, False, True]
+    shutil.rmtree(tmp_path)  # ends the thread
+    thread.join(timeout=10)
+    assert not thread.is_alive()
 
 
 CELL = """

@@ -1,6 +1,7 @@
 """The report runs small, ends in one sentence when it fails or is interrupted, and is marked when it is another run."""
 
 import asyncio
+import contextlib
 import gc
 import json
 import os
@@ -8,8 +9,10 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import nbformat
+import psutil
 import pytest
 from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
@@ -80,7 +83,19 @@ def test_the_report_runs_on_this_python_whatever_kernels_are_installed(tmp_path,
     assert cell.outputs[0].text.strip() == sys.executable
 
 
-def test_ctrl_c_is_one_sentence(tmp_path):
+def kernels_of(number: int) -> list[psutil.Process]:
+    """Return the kernels that a process started, also after its end."""
+    started = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("JPY_PARENT_PID") == str(number) and process.status() != psutil.STATUS_ZOMBIE:
+                started.append(process)
+    return started
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_a_report_in_the_background_stops_at_a_signal(tmp_path, number, status):
+    """With one sentence, unless it is killed, and no kernel outlives it."""
     offline = {"KAGGLEHUB_CACHE": str(tmp_path), "HTTPS_PROXY": "http://127.0.0.1:9"}
     process = subprocess.Popen(
         [sys.executable, "-m", "detector", "report", "--budget", "quick"],
@@ -88,17 +103,22 @@ def test_ctrl_c_is_one_sentence(tmp_path):
         env=os.environ | offline,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job ignores it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),  # as shells start a background job
     )
     with process:
         for line in process.stderr:
             if "cell" in line:  # it runs
                 break
-        process.send_signal(signal.SIGINT)
+        assert kernels_of(process.pid)
+        process.send_signal(number)
         _, message = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "interrupted" in message
-    assert "Traceback" not in message
+    assert process.returncode == status
+    assert "Traceback" not in message and ("interrupted" in message or number == signal.SIGKILL)
+    for _ in range(30):
+        if not kernels_of(process.pid):
+            break
+        time.sleep(1)
+    assert not kernels_of(process.pid)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from detector.demo import app
 from detector.models.weights import load_model
 
 if __name__ == "__main__":
-    app.UPLOADS_DELETED = (1, 5)  # seconds
+    app.UPLOADS_DELETED = (1, 20)  # seconds
     served = app.launch_demo({"cnn": load_model(files.model_file("cnn"))})
     print(served.local_url, flush=True)
     threading.Event().wait()

@@ -84,3 +84,18 @@ def test_a_killed_job_finishes_with_the_same_result(run, job, tmp_path, effort):
     names = [str(path).replace(str(killed), "") for path in killed.rglob("*") if path.is_file()]
     assert not [name for name in names if name.endswith(".part")], "files of killed runs stay for ever"
     assert read(whole, job) == read(killed, job), f"another result after these ends: {ends}"
+
+
+def test_a_killed_report_finishes(tmp_path, effort):
+    """On the toy dataset. `tests/report/test_execute.py` has the short form."""
+    if not (kills := effort(0, 5)):
+        pytest.skip("`make torture` runs it")
+    command = [sys.executable, "-m", "detector", "report", "--budget", "quick"]
+    offline = {"KAGGLEHUB_CACHE": str(tmp_path), "HTTPS_PROXY": "http://127.0.0.1:9"}
+    options = {"cwd": files.ROOT, "env": os.environ | offline, "stderr": subprocess.DEVNULL}
+    rng = random.Random(0)
+    for _ in range(kills):
+        with subprocess.Popen(command, **options) as process:
+            time.sleep(rng.uniform(5, 90))
+            process.kill()
+    assert subprocess.run(command, **options, check=False).returncode == 0
