@@ -130,3 +130,11 @@ def test_nothing_is_imported_by_star():
     for path, tree in TREES.items():
         stars = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.names[0].name == "*"]
         assert not stars, path
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(files.ROOT)))
+def test_no_unsafe_pickle_is_read(path):
+    """Unpickling a file can run any code in it."""
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"\bimport (?:pickle|dill|shelve)\b|joblib\.load|allow_pickle|read_pickle", text)
+    assert all("weights_only=True" in call for call in re.findall(r"torch\.load\(.*", text))

@@ -57,3 +57,9 @@ def test_the_readme_counts_the_leaks():
 def test_modules_named_by_contributing_exist():
     for name in re.findall(r"`(?:data/)?(\w+/\w+\.py)`", CONTRIBUTING):
         assert (files.ROOT / "detector" / name).exists() or (files.ROOT / name).exists(), name
+
+
+def test_the_tests_that_security_names_exist():
+    named = re.findall(r"`(tests/[\w/.]*)`", (files.ROOT / "SECURITY.md").read_text(encoding="utf-8"))
+    assert len(named) > 10
+    assert not [name for name in named if not (files.ROOT / name).exists()]

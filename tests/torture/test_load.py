@@ -108,14 +108,15 @@ def leave(url: str, until: float) -> None:
     with httpx.Client(base_url=url, timeout=120) as client:
         while time.monotonic() < until:
             data = [upload(client, coloured(np.full(3, 128))), "cnn"]
-            event = client.post(f"{API}/call/predict", json={"data": data}).json().get("event_id", "refused")
-            with client.stream("GET", f"{API}/call/predict/{event}"):
-                time.sleep(random.uniform(0, 0.2))
+            sent = client.post(f"{API}/call/predict", json={"data": data}).json()
+            if "event_id" in sent:
+                with client.stream("GET", f"{API}/call/predict/{sent['event_id']}"):
+                    time.sleep(random.uniform(0, 0.2))
 
 
 def rest(process: psutil.Process, uploads: Path) -> int:
     """Wait until the uploads are deleted; return the memory of the server in bytes."""
-    for _ in range(60):
+    for _ in range(120):
         time.sleep(1)
         if not [path for path in uploads.rglob("*") if path.is_file()]:
             break
