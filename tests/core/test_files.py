@@ -1,5 +1,8 @@
 """Paths of a checkout and of an installed package, and files that are written completely or not at all."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -60,3 +63,31 @@ def test_a_changed_byte_is_noticed_wherever_it_is(tmp_path):
         path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
         with pytest.raises(files.UNREADABLE):
             read_tensors(path)
+
+
+LIMITED = """
+import resource, sys, torch
+from pathlib import Path
+from detector.core.console import UserError
+from detector.core.files import atomic_write, write_tensors
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+folder = Path(sys.argv[1])
+def write_text():
+    with atomic_write(folder / "b") as part:
+        part.write_text("b" * 10_000)
+for write in (lambda: write_tensors({"a": torch.ones(10_000)}, folder / "a"), write_text):
+    try:
+        write()
+    except UserError as error:
+        print("refused:", error)
+"""
+
+
+def test_a_write_that_ends_half_way_leaves_the_old_file(tmp_path):
+    """The system refuses to write more than 1,000 bytes, as on a full disk."""
+    for name in "ab":
+        (tmp_path / name).write_text("old")
+    done = subprocess.run([sys.executable, "-c", LIMITED, tmp_path], capture_output=True, text=True, cwd=files.ROOT)
+    assert done.stdout.count("refused: ") == done.stdout.count("could not be written") == 2, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"old"}
