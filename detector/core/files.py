@@ -80,7 +80,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for other in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
-            if not psutil.pid_exists(int(other.suffixes[-2][1:])):
+            process = other.suffixes[-2][1:]
+            if process.isdecimal() and not psutil.pid_exists(int(process)):
                 other.unlink(missing_ok=True)
         yield part
         with open(part, "rb+") as file:

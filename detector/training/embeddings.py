@@ -206,13 +206,15 @@ def embed_views(views: Views, rows: pd.DataFrame, name: str, encode: Encode = em
     with progress(total=len(rows), desc=f"embedding {name}", unit=" images", delay=1) as bar:
         for first in range(0, len(rows), CHUNK):
             path, chunk = files.BUILD_DIR / "native" / f"{kept_as}-{first}.npz", range(len(rows))[first:][:CHUNK]
-            if _read_chunk(path) is None:
+            kept = _read_chunk(path)
+            if kept is None:
                 images = [(row, image) for row in chunk for image in views(row)]
                 crops = torch.stack([TF.pil_to_tensor(image) for _, image in images])
                 with files.atomic_write(path) as part, open(part, "wb") as file:
                     np.savez(file, features=encode(crops).numpy(), owner=np.array([row for row, _ in images]))
-            for kept, array in zip((features, owner), _read_chunk(path), strict=True):
-                kept.append(array)
+                kept = _read_chunk(path)
+            features.append(kept[0])
+            owner.append(kept[1])
             bar.update(len(chunk))
     return np.concatenate(features), np.concatenate(owner)
 
