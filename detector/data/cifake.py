@@ -9,7 +9,11 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +27,8 @@ from detector.data.jpeg import REMEDY, decode_files
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 HANDLE = "birdy654/cifake-real-and-ai-generated-synthetic-images/versions/3"
+
+TIME_LIMITS = (10, 60)  # seconds to connect, and between two bytes
 
 # folder -> (first number, one past the last, digits that a number is padded to); the same for each CIFAR-10 class
 FOLDERS = {
@@ -48,29 +54,49 @@ def file_names(folder: str) -> list[str]:
 def find_cifake() -> Path:
     """Return the folder with CIFAKE's train/ and test/: `CIFAKE_DIR` if set, else Kaggle's download, kept by kagglehub.
 
-    Raises UserError if Kaggle refuses the download or the disk is full, and ConnectionError, with a remedy too, if
-    Kaggle cannot be reached and nothing was downloaded before.
+    Raises UserError if Kaggle refuses the download, the archive is damaged or the disk is full, and ConnectionError,
+    with a remedy too, if Kaggle cannot be reached or does not answer and nothing was downloaded before.
     """
     if chosen := os.environ.get("CIFAKE_DIR"):
         return Path(chosen)
     import kagglehub
-    from kagglehub.exceptions import BackendError, DataCorruptionError, UnauthenticatedError
+    from kagglehub.config import get_cache_folder
+    from kagglehub.exceptions import BackendError, DataCorruptionError, NotFoundError, UnauthenticatedError
     from requests import exceptions
 
     try:
-        return Path(kagglehub.dataset_download(HANDLE))
+        with _time_limits():
+            return Path(kagglehub.dataset_download(HANDLE))
     except (exceptions.ConnectionError, exceptions.Timeout) as error:
         raise ConnectionError(
             f"Kaggle cannot be reached ({type(error).__name__}), and CIFAKE was not downloaded before. Connect to the "
             "internet, or set CIFAKE_DIR to the folder that holds train/ and test/."
         ) from error
-    except (exceptions.RequestException, UnauthenticatedError, BackendError, DataCorruptionError) as error:
+    except (exceptions.RequestException, UnauthenticatedError, BackendError, NotFoundError) as error:
         raise UserError(
             f"Kaggle did not provide {HANDLE} ({error}). Try again later, or download it in a browser, unpack it, "
             "and set CIFAKE_DIR to the folder that holds train/ and test/."
         ) from error
     except OSError as error:
         raise UserError(f"CIFAKE could not be stored ({error}). Free some disk space and run again.") from error
+    except (DataCorruptionError, ValueError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
+        folder = Path(get_cache_folder(), "datasets", *HANDLE.split("/")[:2])
+        raise UserError(f"CIFAKE's download is damaged ({error}). Delete {folder} and run again.") from error
+
+
+@contextmanager
+def _time_limits() -> Iterator[None]:
+    """Give every request a time limit: kagglehub's first one has none, and would wait for ever."""
+    from requests import Session
+
+    send = Session.send
+    Session.send = lambda self, request, **options: send(
+        self, request, **options | {"timeout": options.get("timeout") or TIME_LIMITS}
+    )
+    try:
+        yield
+    finally:
+        Session.send = send
 
 
 def load_cifake(root: Path, cache: Path | None = None) -> dict[str, torch.Tensor]:
@@ -125,7 +151,10 @@ def _check_listing(root: Path) -> None:
     for folder in FOLDERS:
         expected = {Path(name).name for name in file_names(folder)}
         found = {path.name for path in (root / folder).iterdir() if not files.is_litter(path.name)}
+        other = folder.replace("REAL", "FAKE") if "REAL" in folder else folder.replace("FAKE", "REAL")
         if missing := expected - found:
+            if found == {Path(name).name for name in file_names(other)}:
+                raise UserError(f"{root / folder} has the files of {other}. Exchange the names of the two folders.")
             raise UserError(
                 f"{root / folder / min(missing)} is missing, as are {len(missing):,} of the {len(expected):,} files "
                 f"of {folder} in all. {REMEDY}"

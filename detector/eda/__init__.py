@@ -20,6 +20,7 @@ from detector.eda.leakage import (
 )
 from detector.eda.shortcuts import shortcut_table, shortcuts_elsewhere
 from detector.eda.statistics import (
+    check_class_order,
     colour_table,
     describe_sources,
     first_of_each,

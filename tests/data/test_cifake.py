@@ -1,13 +1,20 @@
 """Missing, altered or outdated files of CIFAKE raise an error or are decoded again; they are never used."""
 
 import io
+import shutil
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import kagglehub
 import numpy as np
 import pytest
-import requests
 import torch
+from kagglehub import dataset_download
+from kagglesdk import kaggle_env
+from kagglesdk.kaggle_env import KaggleEnv
 from PIL import Image
 from PIL.JpegImagePlugin import get_sampling
 from tqdm import tqdm
@@ -143,13 +150,98 @@ def test_chosen_folder_is_used(tiny_cifake, monkeypatch):
     assert cifake.find_cifake() == tiny_cifake
 
 
-def test_refused_download_is_an_error_and_never_gives_the_toy_dataset(monkeypatch):
-    def refuse(handle):
-        raise requests.exceptions.HTTPError("403 Forbidden")
+@pytest.fixture
+def kaggle(monkeypatch, tmp_path) -> Iterator[Callable[[int, bytes], None]]:
+    """Serve a local Kaggle; return a function that sets its answer: a status, and the body of a download."""
+    answer = [200, b""]
 
-    monkeypatch.setattr(kagglehub, "dataset_download", refuse)
-    with pytest.raises(UserError, match="403 Forbidden"):
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):  # noqa: N802 - http.server's name
+            self.rfile.read(int(self.headers["Content-Length"]))
+            if answer[0] is None:
+                stopped.wait(20)
+                return
+            self.send_response(answer[0])
+            self.send_header("Content-Length", str(len(answer[1])))
+            self.end_headers()
+            self.wfile.write(answer[1])
+
+        def log_message(self, *_):
+            """Print nothing."""
+
+    stopped, server = threading.Event(), ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever).start()
+    monkeypatch.setattr(kagglehub, "dataset_download", dataset_download)
+    monkeypatch.setitem(kaggle_env._env_to_endpoint, KaggleEnv.PROD, f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("CIFAKE_DIR", raising=False)
+    yield lambda status, body=b"": answer.__setitem__(slice(None), [status, body])
+    stopped.set()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 500])
+def test_refused_download_is_an_error_and_never_gives_the_toy_dataset(kaggle, status):
+    kaggle(status)
+    with pytest.raises(UserError, match=f"Kaggle did not provide .*{status}"):
         load_data()
+
+
+def zipped() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("train/REAL/0000.jpg", np.random.default_rng(0).bytes(10_000))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>Log in</html>", zipped()[:5000], flip_bit(zipped(), 5000)])
+def test_a_damaged_archive_names_the_folder_to_delete(kaggle, body, tmp_path):
+    kaggle(200, body)
+    with pytest.raises(UserError, match=f"download is damaged .* Delete {tmp_path}.*birdy654"):
+        load_data()
+
+
+def test_a_server_that_does_not_answer_is_given_up(kaggle, monkeypatch):
+    kaggle(None)
+    monkeypatch.setattr(cifake, "TIME_LIMITS", (0.5, 0.5))
+    with pytest.raises(ConnectionError, match="set CIFAKE_DIR"):
+        cifake.find_cifake()
+
+
+def test_no_network_gives_the_toy_dataset(monkeypatch, tmp_path):
+    monkeypatch.setattr(kagglehub, "dataset_download", dataset_download)
+    monkeypatch.setitem(kaggle_env._env_to_endpoint, KaggleEnv.PROD, "http://127.0.0.1:9")
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path))
+    monkeypatch.delenv("CIFAKE_DIR", raising=False)
+    assert load_data().name == "toy"
+
+
+def test_a_cache_of_another_decoder_is_decoded_again(tiny_cifake, tmp_path, monkeypatch):
+    load(tiny_cifake, tmp_path)
+    monkeypatch.setattr(cifake.features, "version", lambda _: "0")
+    decoded = cifake._decode_all(tiny_cifake)
+    monkeypatch.setattr(cifake, "_decode_all", lambda _: {name: 255 - pixels for name, pixels in decoded.items()})
+    assert torch.equal(load(tiny_cifake, tmp_path)["test/REAL"], 255 - decoded["test/REAL"])
+
+
+def test_exchanged_class_folders_are_named(tiny_cifake, tmp_path):
+    folder = tiny_cifake / "train"
+    for old, new in (("REAL", "other"), ("FAKE", "REAL"), ("other", "FAKE")):
+        (folder / old).rename(folder / new)
+    with pytest.raises(UserError, match=r"train/REAL has the files of train/FAKE\. Exchange"):
+        load(tiny_cifake, tmp_path)
+
+
+@pytest.mark.parametrize("change", [lambda name: name.lower(), lambda name: f"archive/{name}"])
+def test_another_layout_names_the_folder_that_is_missing(tiny_cifake, tmp_path, change):
+    root = tmp_path / "other"
+    for folder in cifake.FOLDERS:
+        shutil.copytree(tiny_cifake / folder, root / change(folder))
+    with pytest.raises(UserError, match=f"no folder train/REAL in {root}. Set CIFAKE_DIR"):
+        load(root, tmp_path)
 
 
 def test_codec_does_not_distinguish_cifakes_classes(real_cifake):

@@ -1,12 +1,14 @@
 """Class statistics agree with numpy, or with images whose statistics are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from detector.core import files
-from detector.data.dataset import Images
+from detector.data.dataset import Images, make_toy_dataset
 from detector.data.folders import load_unseen
 from detector.eda import statistics
 
@@ -49,6 +51,13 @@ def test_colour_table_is_a_histogram_of_each_channel(images):
     expected, _ = np.histogram(images.pixels[1::2, 1].numpy(), bins=16, range=(-0.5, 255.5))
     assert np.allclose(green["share"], expected / expected.sum())
     assert green["level"].iloc[0] == 7.5
+
+
+@pytest.mark.parametrize("source", ["toy", "CIFAKE"])
+def test_swapped_classes_are_noticed(source, request):
+    images = make_toy_dataset("").validation if source == "toy" else request.getfixturevalue("real_cifake").validation
+    assert "expected order" in statistics.check_class_order(images)
+    assert statistics.check_class_order(replace(images, labels=1 - images.labels)).startswith("Warning: ")
 
 
 @pytest.mark.parametrize("frequency", [3, 6, 14])

@@ -54,6 +54,15 @@ def test_a_failed_download_is_one_sentence(download, monkeypatch):
         install_encoder()
 
 
+def test_a_download_that_hangs_is_one_sentence(download, monkeypatch):
+    def hang(command, **options):
+        raise subprocess.TimeoutExpired(command, options["timeout"])
+
+    monkeypatch.setattr(encoder.subprocess, "run", hang)
+    with pytest.raises(UserError, match="not downloaded in 900 seconds"):
+        install_encoder()
+
+
 def test_a_missing_encoder_names_the_command(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "ENCODER", tmp_path / "none.onnx")
     with pytest.raises(UserError, match="python -m detector encoder"):
