@@ -126,7 +126,7 @@ def check_class_order(images: Images) -> str:
     found = f"AUC of the power above 0.45 cycles per pixel: {auc:.3f} [{low:.3f}, {high:.3f}]."
     if high < 0.5:
         return f"Warning: {found} FAKE images have less than REAL images. Check that REAL and FAKE are not swapped."
-    return f"{found} " + ("The classes are in the expected order." if low > 0.5 else "The order of the classes is open.")
+    return f"{found} The classes {'are' if low > 0.5 else 'may not be'} in the expected order."
 
 
 def describe_sources(images: Images, reference: Images) -> pd.DataFrame:

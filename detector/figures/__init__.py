@@ -19,10 +19,13 @@ from detector.figures.evaluation import (
     accuracy_by_object_class,
     confusion_matrices,
     corruption_heatmaps,
+    headline,
     left_out_dots,
+    mistake_dots,
     reliability_diagrams,
     risk_coverage_curves,
     roc_curves,
+    unseen_dots,
 )
 from detector.figures.explanation import band_lines, map_grid, tsne_scatter
 from detector.figures.training import architecture, cost_dots, images_curve, learning_curves, variant_dots

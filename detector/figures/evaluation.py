@@ -7,7 +7,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from detector.figures.style import COLORS, class_dots, coloured, interval_dots, new_figure
+from detector.figures.style import COLORS, MODEL_COLORS, class_dots, coloured, interval_dots, new_figure
 
 
 def confusion_matrices(tables: Mapping[str, pd.DataFrame]) -> Figure:
@@ -113,4 +113,64 @@ def left_out_dots(table: pd.DataFrame) -> Figure:
         cell.set_yticks(range(len(rows)), rows["name"])
         cell.set(ylabel=kind, xlabel="AUC", xlim=(min(0.5, table["low"].min()), 1), ylim=(-0.6, max(heights) - 0.4))
         cell.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def unseen_dots(table: pd.DataFrame) -> Figure:
+    """Draw the share predicted FAKE on each unseen source, by model; `table` is `unseen_shares`'."""
+    sources, models = list(dict.fromkeys(table["source"]))[::-1], dict(list(table.groupby("model", sort=False)))
+    figure, axes = new_figure("Share predicted FAKE on unseen sources at 32 pixels, with 95% intervals", size=(8, 4.6))
+    cell = axes[0, 0]
+    for offset, (model, rows, color) in zip((0.15, -0.15), coloured(models), strict=True):
+        places = rows["source"].map(sources.index) + offset
+        interval_dots(cell, places, rows, horizontal=True, ms=4, color=color, label=model)
+    cell.set_yticks(range(len(sources)), sources)
+    cell.set(xlabel="predicted FAKE (%)", ylabel="source", xlim=(-2, 102))
+    cell.grid(axis="x", alpha=0.3)
+    cell.legend(frameon=False, loc="center right")
+    return figure
+
+
+def headline(cifake: pd.DataFrame, native: pd.DataFrame) -> Figure:
+    """Draw the report's result: accuracy on CIFAKE beside results elsewhere, and AUC at native resolution.
+
+    `cifake` (shares) and `native` are indexed by model, with columns value, low, high, ours (bool); best last.
+    """
+    title = "CIFAKE's test images, and images of sources set aside at native resolution"
+    figure, axes = new_figure(title, 1, 2, (9.5, 3.4))
+    panels = (
+        (cifake, "accuracy on CIFAKE's official test (%)", True),
+        (native, "AUC on eight sources set aside", False),
+    )
+    for cell, (table, label, percent) in zip(axes[0], panels, strict=True):
+        for ours, color, name in (
+            (False, "0.5", "elsewhere, or for comparison"),
+            (True, MODEL_COLORS[0], "this project"),
+        ):
+            places = np.flatnonzero(table["ours"] == ours)
+            options = {"horizontal": True, "percent": percent, "color": color, "label": name}
+            interval_dots(cell, places, table.iloc[places], **options)
+        cell.set_yticks(range(len(table)), table.index)
+        cell.set(xlabel=label, ylim=(-0.6, len(table) - 0.4))
+        cell.grid(axis="x", alpha=0.3)
+    axes[0, 0].set_ylabel("model")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), frameon=False, loc="outside lower left", ncols=2)
+    return figure
+
+
+def mistake_dots(runs: pd.DataFrame) -> Figure:
+    """Draw the accuracy that a project would state and the true one, by mistake: a dot for each seed.
+
+    `runs` has the columns mistake, reported and accuracy; the first mistake is at the top.
+    """
+    names = list(runs["mistake"].unique())[::-1]
+    figure, axes = new_figure("Reported and true accuracy of a CNN with one mistake, calibration images", size=(8, 4))
+    cell, places = axes[0, 0], runs["mistake"].map(names.index)
+    for offset, column, color in ((0.15, "reported", MODEL_COLORS[1]), (-0.15, "accuracy", MODEL_COLORS[0])):
+        label = "as reported" if column == "reported" else "in truth"
+        cell.plot(100 * runs[column], places + offset, "o", ms=5, color=color, alpha=0.7, label=label)
+    cell.set_yticks(range(len(names)), names)
+    cell.set(xlabel="accuracy (%); dot: one seed", ylabel="mistake")
+    cell.grid(axis="x", alpha=0.3)
+    cell.legend(frameon=False, loc="lower left")
     return figure

@@ -4,6 +4,7 @@ REAL is blue and FAKE is orange throughout (Okabe and Ito's palette, safe for co
 palette's other colours, and grey.
 """
 
+import io
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -30,6 +31,29 @@ STYLE = {
 }
 
 
+class DescribedFigure(Figure):
+    """A figure that a notebook shows with an alternative text."""
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> tuple[dict, dict]:
+        stream = io.BytesIO()
+        self.savefig(stream, format="png", bbox_inches="tight")
+        return {"image/png": stream.getvalue()}, {"image/png": {"alt": describe(self)}}
+
+
+def describe(figure: Figure) -> str:
+    """Return an alternative text: the title, the panels, their axes, and the entries of the first legend."""
+    title = figure.get_suptitle()
+    drawn = [axes for axes in figure.axes if axes.axison and axes.get_label() != "<colorbar>"]
+    panels = [panel for panel in dict.fromkeys(axes.get_title() for axes in drawn) if panel]
+    scales = dict.fromkeys((axes.get_xlabel(), axes.get_ylabel()) for axes in drawn)
+    scales = [" by ".join(filter(None, (y, x))) for x, y in scales if x or y]
+    legend = next((axes.get_legend() for axes in drawn if axes.get_legend()), None)
+    series = [text.get_text() for text in legend.get_texts()] if legend else []
+    sentences = (title, "Panels: " + ", ".join(panels), "; ".join(scales), "Series: " + ", ".join(series))
+    kept = [text for text, known in zip(sentences, (title, panels, scales, series), strict=True) if known]
+    return " ".join(f"{text.replace(chr(10), ' ')}." for text in kept)
+
+
 def new_figure(
     title: str, rows: int = 1, columns: int = 1, size: tuple[float, float] = (8, 4)
 ) -> tuple[Figure, np.ndarray]:
@@ -38,7 +62,7 @@ def new_figure(
     The figure is closed in pyplot, so that a notebook shows it once: as the value that a cell returns.
     """
     with mpl.rc_context(STYLE):
-        figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
+        figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, FigureClass=DescribedFigure)
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
     plt.close(figure)
     return figure, axes

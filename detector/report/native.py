@@ -12,7 +12,9 @@ from detector.evaluation.leave_out import METRICS
 from detector.evaluation.results import pivot, read_results, value_text, with_slice_columns
 from detector.models.encoder import embed
 from detector.models.native import Native
-from detector.report.studies import study
+from detector.models.weights import NATIVE_RELEASED, RELEASED
+from detector.report.studies import results_grid, study
+from detector.report.tables import published_results
 from detector.training.embeddings import Embeddings
 from detector.training.native import TRAINED
 
@@ -20,6 +22,32 @@ MODEL = "native"
 RATES = ("auc", "false_positive_rate", "recall")
 KINDS = (("family", "generator family", "recall"), ("photos", "photo source", "false_positive_rate"))
 WORDS = {"auc": "AUC", "false_positive_rate": "FPR", "selective_accuracy": "selective accuracy"}
+
+
+def headline_tables() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return accuracy on CIFAKE's official test, and AUC on the sources set aside, each by model and best last.
+
+    Columns value, low, high, and ours, which tells this project's models for these images.
+    """
+    results = read_results().set_index("model")
+    cifake = results.query("set == 'test' and slice == '' and metric == 'accuracy'")[["value", "low", "high"]]
+    published = published_results()
+    elsewhere = pd.DataFrame({"value": published["accuracy (%)"] / 100, "ours": False})
+    cifake = pd.concat([elsewhere.set_axis(published.index + ", " + published["grade"]), cifake.assign(ours=True)])
+    native = results.query("set == 'held_out' and slice == '' and metric == 'auc'")[["value", "low", "high"]]
+    native = native.assign(ours=native.index.isin(list(NATIVE_RELEASED)))
+    native = native.rename(index={name: f"{name}, at 32 pixels" for name in RELEASED})
+    return cifake.sort_values("value"), native.sort_values("value")
+
+
+def released_overview() -> pd.DataFrame:
+    """Return the four released models at a glance, as text: for which images, and their results."""
+    tests = results_grid(["accuracy"])["accuracy"].unstack()
+    native = held_out_table().xs("all", level="source")[["AUC", "FPR", "recall"]].loc[list(NATIVE_RELEASED)]
+    small = tests.set_axis([f"accuracy, {test} test" for test in tests.columns], axis=1).iloc[:, ::-1]
+    table = pd.concat([native, small]).fillna("–")
+    table.insert(0, "for", [*["128 pixels or more"] * len(native), *["32×32 pixels"] * len(small)])
+    return table.rename_axis("model")
 
 
 def native_models_table() -> pd.DataFrame:

@@ -12,6 +12,7 @@ from detector.inference.calibration import CERTAINTY, OOD_RATE, RISK
 from detector.models.base import Detector
 from detector.models.weights import RELEASED, read_metadata
 
+SHARES = ("false_positive_rate", "recall")
 TESTS = {"test": "official", "leak_free": "leak-free"}
 
 
@@ -64,6 +65,16 @@ def sources_grid(metric: str) -> pd.DataFrame:
         wide["shown"] += " of " + wide["n"].map("{:,}".format)
         return pivot(wide.drop(columns="source"), "source", "model", "shown")
     return pivot(rows, "source", "model", "text").assign(n=n.first())
+
+
+def unseen_shares() -> pd.DataFrame:
+    """Return the share predicted FAKE on each unseen source by the released models: the FPR of photos, or the recall.
+
+    Columns source, model, value, low, high; photos first.
+    """
+    rows = with_slice_columns(read_results().query("set == 'unseen' and slice != '' and metric in @SHARES"))
+    order = rows["source"].str.startswith("FAKE")
+    return rows.iloc[order.argsort(kind="stable")][["source", "model", "value", "low", "high"]]
 
 
 def corruption_grid(model: str, metric: str) -> pd.DataFrame:
@@ -169,6 +180,24 @@ def gpu_speed_table() -> pd.DataFrame:
         "seeds": groups.size(),
     }
     return pd.DataFrame(columns)
+
+
+def mistake_runs() -> pd.DataFrame:
+    """Return the runs with a mistake put back: columns mistake, seed, reported and accuracy."""
+    return pivot(study("mistakes"), ["mistake", "seed"], "metric").reset_index()
+
+
+def mistakes_table() -> pd.DataFrame:
+    """Return reported and true accuracy (%) of each mistake, as means over seeds, and their differences in points."""
+    means = 100 * mistake_runs().groupby("mistake", sort=False)[["reported", "accuracy"]].mean()
+    cost, confidence = means["accuracy"] - means.loc["none", "accuracy"], means["reported"] - means["accuracy"]
+    return means.assign(**{"cost in points": cost, "false confidence in points": confidence})
+
+
+def memory_table() -> pd.DataFrame:
+    """Return the peak memory (GB) of each command, and whether it ran to its end."""
+    rows = with_slice_columns(study("memory"))
+    return rows.set_index("model")[["value", "note"]].rename(columns={"value": "peak (GB)"}).rename_axis("command")
 
 
 def seed_table() -> pd.DataFrame:

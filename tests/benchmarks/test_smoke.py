@@ -18,6 +18,8 @@ EXPECTED = {  # name -> (experiments, metrics, keys of the slice)
         {"auc", "false_positive_rate", "recall", "coverage", "selective_accuracy", "calibration_error"},
         {"family", "photos", "variant", "style", "side", "images"},
     ),
+    "memory": ({"memory"}, {"peak_memory"}, {"note"}),
+    "mistakes": ({"mistakes"}, {"reported", "accuracy", "time relative to none"}, {"mistake"}),
     "edits": ({"edits"}, {"called_fake", "mean_probability"}, {"edit"}),
     "no_photo": ({"no photo"}, {"recall"}, {"kind"}),
     "ood": ({"ood scores"}, {"auc"}, {"score", "images"}),

@@ -156,7 +156,7 @@ def kaggle(monkeypatch, tmp_path) -> Iterator[Callable[[int, bytes], None]]:
     answer = [200, b""]
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):  # noqa: N802 - http.server's name
+        def do_POST(self):
             self.rfile.read(int(self.headers["Content-Length"]))
             if answer[0] is None:
                 stopped.wait(20)

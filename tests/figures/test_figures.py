@@ -12,6 +12,7 @@ from torchvision.transforms.v2.functional import to_pil_image
 from detector import figures
 from detector.core.labels import CLASSES
 from detector.figures import data, evaluation, explanation, training
+from detector.figures.style import describe
 
 RNG = np.random.default_rng(0)
 FREQUENCIES = [f"{k / 32:.2f}" for k in range(1, 17)]
@@ -129,6 +130,15 @@ def draw_all() -> dict[str, Figure]:
             .reset_index()
             .assign(**{"left out": ["generator family", "generator family", "photo source"]})
         ),
+        "unseen_dots": figures.unseen_dots(
+            interval_table(rows=4).assign(
+                source=["REAL/a", "REAL/a", "FAKE/b", "FAKE/b"], model=["cnn", "transfer"] * 2
+            )
+        ),
+        "headline": figures.headline(
+            *(interval_table(pd.Index(["theirs", "ours"])).assign(ours=[False, True]) for _ in range(2))
+        ),
+        "mistake_dots": figures.mistake_dots(seeds.assign(mistake=["none", "second sigmoid"] * 3, reported=0.9)),
         "crop_map": explanation.crop_map(
             to_pil_image(images(side=48)), [(0, 0, 24, 24), (8, 8, 48, 48)], np.array([0.2, 0.9])
         ),
@@ -177,6 +187,17 @@ def test_every_scale_has_a_label(drawn):
             assert axes.get_ylabel() or not spec.is_first_col() or name == "prediction", name
         for bar in [axes for axes in figure.axes if axes.get_label() == "<colorbar>"]:
             assert bar.get_ylabel(), name
+
+
+def test_every_figure_has_an_alternative_text(drawn):
+    """A notebook gets it with the image: the title, and the labels of the axes."""
+    for name, figure in drawn.items():
+        _, metadata = figure._repr_mimebundle_()
+        text = metadata["image/png"]["alt"]
+        assert figure.get_suptitle() in text, name
+        assert all(axes.get_xlabel() in text for axes in figure.axes if axes.axison), name
+    assert "predicted FAKE (%)" in describe(drawn["unseen_dots"])
+    assert "Series: cnn, transfer." in describe(drawn["unseen_dots"])
 
 
 def test_titles_name_variables(drawn):
