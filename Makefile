@@ -3,7 +3,7 @@ PYTHON ?= python3
 BUDGET ?= standard
 BIN := .venv/bin
 
-.PHONY: report test lint demo render bench ablation torture
+.PHONY: report test lint demo render bench ablation torture lowest
 
 report: .venv/ready  ## execute the report into build/
 	$(BIN)/python -m detector report --budget $(BUDGET)
@@ -22,8 +22,15 @@ demo: .venv/ready  ## serve the demo on localhost
 bench: .venv/ready  ## measure every claim of speed on this machine
 	$(BIN)/python -m benchmarks.speed
 
-torture: .venv/ready  ## kill, corrupt and flood: the long form of tests/torture, about an hour
+torture: .venv/ready lowest  ## kill, corrupt and flood: the long form of tests/torture, about an hour
 	TORTURE=1 $(BIN)/python -m pytest tests/torture
+
+lowest:  ## run the tests with the lowest versions that requirements.txt allows; they may warn
+	mkdir -p build
+	sed -E 's/>=([0-9.]+)(,<[0-9]+)?/==\1/' requirements.txt > build/lowest.txt
+	$(PYTHON) -m venv build/lowest
+	build/lowest/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt -c build/lowest.txt
+	build/lowest/bin/python -m pytest -W ignore
 
 ablation: .venv/ready  ## measure each component of the recipe, and fewer training images
 	$(BIN)/python -m benchmarks.ablation
