@@ -58,8 +58,7 @@ def predict_native(model: Native, image: Image.Image) -> Prediction:
 def shows_no_photo(model: Native, image: Image.Image) -> bool:
     """Return whether an image is a drawing, text, a chart or a screenshot, by its overview."""
     features = predict_features(model, torch.from_numpy(to_array(overview(image)))[None], normalise=False)
-    weights, bias = model.photo_head[:-1], model.photo_head[-1]
-    return bool((features @ weights + bias > 0).item())
+    return bool((model.no_photo_score(features) > 0).item())
 
 
 @torch.inference_mode()
