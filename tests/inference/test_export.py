@@ -120,9 +120,9 @@ def test_the_metadata_suffice_for_each_decision(tmp_path, monkeypatch):
     model.feature_bank[:, 1] = 1
     model.ood_threshold.fill_(0.2)
     session = onnxruntime.InferenceSession(write_onnx(model, tmp_path / "head.onnx", {}))
-    mixed = Image.new("RGB", (1000, 500))
-    mixed.paste(image(234, size=(1000, 250)), (0, 0))
-    mixed.paste(image(100, size=(1000, 250)), (0, 250))
+    mixed = Image.new("RGB", (1000, 1000))
+    mixed.paste(image(234, size=(1000, 500)), (0, 0))
+    mixed.paste(image(100, size=(1000, 500)), (0, 500))
     cases = {"REAL": image(50), "FAKE": image(200), "between": image(127)}
     cases |= {"crops disagree": mixed, "out of distribution": image(255), "no photo": image(200, 250)}
     labels = {name: assert_same_decision(session, model, shown, embedded) for name, shown in cases.items()}
