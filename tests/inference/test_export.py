@@ -102,12 +102,13 @@ def assert_same_decision(session, model: Detector, shown: Image.Image, embedded=
 
 
 def test_the_metadata_suffice_for_each_decision(tmp_path, monkeypatch):
-    """Features are brightness, a constant and contrast. Bright crops are FAKE; high contrast is no photo or OOD."""
+    """Features are brightness, a constant and roughness. Bright crops are FAKE, and rough ones no photo."""
 
     def embedded(crops: np.ndarray) -> np.ndarray:
         features = np.zeros((len(crops), FEATURES), np.float32)
-        features[:, 0], features[:, 2] = crops.mean((1, 2, 3)) / 127.5 - 1, crops.std((1, 2, 3)) / 127.5
+        features[:, 0] = crops.mean((1, 2, 3)) / 127.5 - 1
         features[:, 1] = 1
+        features[:, 2] = np.abs(np.diff(crops.astype(np.float32))).mean((1, 2, 3)) / 127.5
         return features
 
     monkeypatch.setattr("detector.models.native.embed", lambda crops: torch.from_numpy(embedded(crops.numpy())))
