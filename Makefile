@@ -19,7 +19,7 @@ demo: .venv/ready  ## serve the demo on localhost
 	-$(BIN)/python -m detector encoder  # once; without it the smaller model answers
 	$(BIN)/python -m detector demo
 
-bench: .venv/ready  ## measure every claim of speed on this machine
+bench: .venv/scale  ## measure every claim of speed on this machine
 	$(BIN)/python -m benchmarks.speed
 
 torture: .venv/ready lowest  ## kill, corrupt and flood: the long form of tests/torture, about an hour
@@ -43,4 +43,8 @@ render: .venv/ready  ## for maintainers: execute the report and replace the comm
 	  sys.exit(None if (3, 11) <= v <= (3, 13) else f"error: Python 3.11 to 3.13 is needed, $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	touch $@
+
+.venv/scale: requirements-scale.txt .venv/ready  # packages that only some commands need
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-scale.txt
 	touch $@

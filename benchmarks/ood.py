@@ -39,7 +39,7 @@ def drawing(rng: np.random.Generator) -> torch.Tensor:
         colour, box = tuple(rng.integers(0, 256, 3)), [x, y, x + width, y + height]
         draw = (pen.rectangle, pen.ellipse)[rng.integers(2)]
         draw(box, fill=colour, outline="black")
-    return to_cifake_format(image)
+    return torch.from_numpy(to_cifake_format(image))
 
 
 def screenshot(rng: np.random.Generator) -> torch.Tensor:
@@ -53,7 +53,7 @@ def screenshot(rng: np.random.Generator) -> torch.Tensor:
     for y in range(70, 460, rng.integers(12, 40)):
         letters = "".join(map(chr, rng.integers(97, 123, rng.integers(10, 50))))
         pen.text((rng.integers(20, 220), y), letters, fill=ink)
-    return to_cifake_format(image)
+    return torch.from_numpy(to_cifake_format(image))
 
 
 def from_sources(sources: Images, count: int) -> dict[str, torch.Tensor]:

@@ -2,9 +2,9 @@
 
 Command: `make bench` or `python -m benchmarks.speed`. Cost: about ten minutes on two CPU cores.
 Question: how fast are loading, training and prediction on the CPU, how close do they come to the machine's own speed,
-and how long do two baseline networks train? Times are medians of repeats. The baselines are timed on a sample and
-scaled to their whole training. A ratio compares two times of the same run. A whole run replaces all rows of this
-device at its end; an interrupted run changes nothing.
+how fast is the exported CNN, and how long do two baseline networks train? Times are medians of repeats. The baselines
+are timed on a sample and scaled to their whole training. A ratio compares two times of the same run. A whole run
+replaces all rows of this device at its end; an interrupted run changes nothing.
 """
 
 import os
@@ -28,6 +28,7 @@ from detector.core.device import device_name, fast_bfloat16, pick_device
 from detector.data.cifake import find_cifake, load_cifake
 from detector.data.dataset import SPLITS, Dataset
 from detector.evaluation.results import result_rows, slice_of
+from detector.inference.export import write_onnx
 from detector.inference.predict import BATCH, predict
 from detector.metrics.intervals import mean_interval, metric_table
 from detector.models.cnn import CNN
@@ -119,6 +120,28 @@ def inference_rows(study: Study, data: Dataset) -> pd.DataFrame:
     )
 
 
+def onnx_rows(study: Study, data: Dataset) -> pd.DataFrame:
+    """Time one image and one batch by PyTorch and by ONNX Runtime, in turn: ratios, above 1 where the latter is faster.
+
+    Both have the same network and number of threads. ONNX Runtime also computes the OOD score, which the file holds.
+    """
+    import onnxruntime
+
+    model = study.new_cnn().to(memory_format=torch.channels_last).eval()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    with tempfile.TemporaryDirectory() as folder:
+        session = onnxruntime.InferenceSession(write_onnx(model, Path(folder, "cnn.onnx"), {}), options)
+    rows = []
+    for metric, size, n in (("one image", 1, 50), (f"batch of {BATCH}", BATCH, 20)):
+        pixels, n = data.test.pixels[:size], study.repeats(n)
+        functions = partial(predict, model, pixels), partial(session.run, None, {"pixels": pixels.numpy()})
+        seconds = pd.DataFrame([[timed(function)[1] for function in functions] for _ in range(n + 1)])[1:]  # warm
+        ratio = (seconds[0] / seconds[1]).median()
+        rows.append((f"{metric}, PyTorch / ONNX Runtime", ratio, "x", n, "ratio of times, same run"))
+    return stage_rows("cnn", "inference", *rows)
+
+
 def training_rows(study: Study, data: Dataset) -> tuple[pd.DataFrame, float]:
     """Train by the fast recipe, once for each seed; return rows and the median seconds of a training.
 
@@ -198,7 +221,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     data = study.load_data()
     images = len(data.train)
-    rows = [] if study.smoke else [data_rows(data, find_cifake())]  # the toy dataset has no files
+    rows = [onnx_rows(study, data)]  # first, because its package may be missing
+    if not study.smoke:  # the toy dataset has no files
+        rows.append(data_rows(data, find_cifake()))
     rows.append(inference_rows(study, data))
     ours, seconds = training_rows(study, data)
     compact, recipe = CompactCNN(), study.adapt(Recipe(epochs=3, images=12_800))

@@ -1,5 +1,5 @@
 """The command line: python -m detector report | predict | demo | train | evaluate | duplicates | rebuild |
-packages | encoder | features."""
+packages | encoder | features | export."""
 
 import argparse
 import sys
@@ -84,6 +84,13 @@ def features(options: argparse.Namespace) -> None:
     print(files.NATIVE_FEATURES)
 
 
+def export(options: argparse.Namespace) -> None:
+    """Write a released model as an ONNX file, which runs without PyTorch."""
+    from detector.inference.export import export
+
+    print(export(options.model, options.out))
+
+
 def _port(text: str) -> int:
     """Parse the number of a port."""
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
@@ -128,6 +135,9 @@ def parser() -> argparse.ArgumentParser:
     command(packages)
     command(encoder)
     command(features)
+    added = command(export)
+    added.add_argument("model", metavar="NAME", help="cnn, transfer, native-small, or native (its head alone)")
+    added.add_argument("--out", type=Path, metavar="FILE", help="default: build/NAME.onnx")
     return top
 
 

@@ -1,6 +1,8 @@
 """Shared fixtures: the toy dataset, CIFAKE where it is installed, a folder laid out as CIFAKE with few files."""
 
 import os
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import kagglehub
@@ -15,6 +17,7 @@ from detector.core import files
 from detector.data import cifake
 from detector.data.dataset import Dataset, load_data
 from detector.data.jpeg import JPEG_SETTINGS, checksum
+from detector.inference.export import export
 from detector.models.cnn import CNN
 
 CIFAKE_FOLDER = Path(os.environ.get("CIFAKE_DIR") or Path(get_cache_folder(), "datasets", cifake.HANDLE))
@@ -84,3 +87,10 @@ def small_cnn() -> CNN:
     with torch.no_grad():
         model.head.bias -= model(torch.rand(64, 3, 32, 32)).mean()  # around 0, where P(FAKE) varies most
     return model
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory) -> Callable[[str], Path]:
+    """Return a function that exports a released model, once a session, and returns the ONNX file."""
+    pytest.importorskip("onnxscript")
+    return cache(lambda name: export(name, tmp_path_factory.mktemp("onnx") / f"{name}.onnx"))

@@ -138,3 +138,12 @@ def test_no_unsafe_pickle_is_read(path):
     text = path.read_text(encoding="utf-8")
     assert not re.search(r"\bimport (?:pickle|dill|shelve)\b|joblib\.load|allow_pickle|read_pickle", text)
     assert all("weights_only=True" in call for call in re.findall(r"torch\.load\(.*", text))
+
+
+def test_predict_owns_the_only_sigmoid():
+    """Training alone may use a loss that works on logits; nothing but `probabilities` turns them into P(FAKE)."""
+    for path, tree in TREES.items():
+        names = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        names |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        has_sigmoid = bool(names & {"sigmoid", "Sigmoid", "expit", "softmax", "logsigmoid"})
+        assert has_sigmoid == (path == files.ROOT / "detector/inference/predict.py"), path

@@ -6,8 +6,10 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
-from tqdm import tqdm
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 STOPPED_BY = (signal.SIGINT, signal.SIGTERM)
 PROGRESS_FILE = "DETECTOR_PROGRESS"  # environment variable: the file that an executed report writes its progress to
@@ -78,7 +80,7 @@ def is_interactive() -> bool:
     return bool(getattr(notebook_kernel(), "_allow_stdin", False))
 
 
-def progress(steps: Iterable | None = None, **options) -> tqdm:
+def progress(steps: Iterable | None = None, **options) -> "tqdm":
     """Return a tqdm progress bar that is removed when it finishes.
 
     It is shown in the terminal, or as one line under the cell of an interactive notebook. Where `PROGRESS_FILE` is set,
@@ -88,6 +90,8 @@ def progress(steps: Iterable | None = None, **options) -> tqdm:
         steps: The steps to iterate over, or None for a bar that is updated by hand.
         options: tqdm's own (total, desc, unit, ...).
     """
+    from tqdm import tqdm  # here, because exported models run where it is not installed
+
     if path := os.environ.get(PROGRESS_FILE):
         stream = open(path, "a", encoding="utf-8")  # noqa: SIM115 - stays open as long as the bar
     elif notebook_kernel():

@@ -8,13 +8,15 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from detector.core.console import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def _project_root(package: Path) -> Path:
@@ -98,14 +100,16 @@ def atomic_write(path: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
-def write_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+def write_tensors(tensors: dict[str, "torch.Tensor"], path: Path, metadata: dict[str, str] | None = None) -> None:
     """Write tensors and metadata, with their checksum, to a safetensors file through `atomic_write`."""
+    from safetensors.torch import save_file  # here, so that paths are known without PyTorch
+
     tensors, metadata = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, dict(metadata or {})
     with atomic_write(path) as part:
         save_file(tensors, part, metadata | {CHECKSUM: _checksum(tensors, metadata)})
 
 
-def read_tensors(path: Path | str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+def read_tensors(path: Path | str) -> tuple[dict[str, "torch.Tensor"], dict[str, str]]:
     """Return the tensors, memory-mapped, and the metadata of a file of `write_tensors`.
 
     Raises UNREADABLE if the file is missing or damaged, or if its checksum does not match.
@@ -118,8 +122,10 @@ def read_tensors(path: Path | str) -> tuple[dict[str, torch.Tensor], dict[str, s
     return tensors, metadata
 
 
-def _checksum(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> str:
+def _checksum(tensors: dict[str, "torch.Tensor"], metadata: dict[str, str]) -> str:
     """Return the CRC-32 of names, types, shapes, values and metadata."""
+    import torch
+
     crc = zlib.crc32(json.dumps(metadata, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         crc = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), crc)

@@ -84,10 +84,10 @@ def _read_all(paths: list[Path]) -> torch.Tensor:
 
 
 def _read(paths: list[Path]) -> torch.Tensor:
-    return torch.stack([_read_image(path) for path in paths])
+    return torch.from_numpy(np.stack([_read_image(path) for path in paths]))
 
 
-def _read_image(path: Path) -> torch.Tensor:
+def _read_image(path: Path) -> np.ndarray:
     try:
         return to_cifake_format(open_image(path))
     except UserError as error:

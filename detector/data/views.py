@@ -1,17 +1,16 @@
 """Crops at native resolution: random views for training, and the crops that a prediction scores.
 
 Both classes pass through the same random scale and compression in training, so that size and codec are no shortcut
-features (Grommelt et al. 2024, arXiv 2403.17608).
+features (Grommelt et al. 2024, arXiv 2403.17608). Nothing here needs PyTorch, which exported models run without.
 """
 
 from itertools import product
 
 import numpy as np
-import torch
 from PIL import Image
-from torchvision.transforms.v2 import functional as TF
 
 from detector.data.decode import to_rgb
+from detector.data.images import to_array
 from detector.data.jpeg import encode_decode
 
 VIEW_SIDE = 224  # pixels, of every view and crop
@@ -47,7 +46,7 @@ def training_view(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     return square.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else square
 
 
-def scored_crops(image: Image.Image) -> tuple[torch.Tensor, list[Box]]:
+def scored_crops(image: Image.Image) -> tuple[np.ndarray, list[Box]]:
     """Return the views that a prediction scores, uint8 (K, 3, 224, 224), and the crop that each shows.
 
     Each view is resized and compressed, as most are in training, so that the file's own scale and codec are no cues. An
@@ -71,26 +70,32 @@ def scored_crops(image: Image.Image) -> tuple[torch.Tensor, list[Box]]:
     return _views(crops), full + [tuple(round(edge / scale) for edge in box) for box in small]
 
 
-def _views(crops: list[Image.Image]) -> torch.Tensor:
-    return torch.stack([TF.pil_to_tensor(scored_view(crop, place)) for place, crop in enumerate(crops)])
+def _views(crops: list[Image.Image]) -> np.ndarray:
+    return np.stack([to_array(scored_view(crop, place)) for place, crop in enumerate(crops)])
 
 
 def scored_view(image: Image.Image, place: int) -> Image.Image:
     """Return the centre square of an RGB crop, resized to VIEW_SIDE and JPEG-compressed by one of SCORED in turn."""
     share, quality = SCORED[place % len(SCORED)]
     side = round(share * min(image.size))
-    square = TF.center_crop(image, [side, side]).resize((VIEW_SIDE, VIEW_SIDE), Image.Resampling.BICUBIC)
+    square = _centre(image, side, side).resize((VIEW_SIDE, VIEW_SIDE), Image.Resampling.BICUBIC)
     return encode_decode(square, quality=quality, subsampling="4:2:0")
 
 
 def overview(image: Image.Image) -> Image.Image:
     """Return the centre square of an image, resized to VIEW_SIDE."""
     longest = 4 * min(image.size)  # a strip of a million pixels is cut before it is enlarged
-    image = TF.center_crop(image, [min(image.height, longest), min(image.width, longest)])
+    image = _centre(image, min(image.width, longest), min(image.height, longest))
     scale = VIEW_SIDE / min(image.size)
     size = [max(VIEW_SIDE, round(length * scale)) for length in image.size]
     small = to_rgb(image).resize(size, Image.Resampling.BICUBIC, reducing_gap=2)
-    return TF.center_crop(small, [VIEW_SIDE, VIEW_SIDE])
+    return _centre(small, VIEW_SIDE, VIEW_SIDE)
+
+
+def _centre(image: Image.Image, width: int, height: int) -> Image.Image:
+    """Return the centre of an image that is at least as large."""
+    left, top = round((image.width - width) / 2), round((image.height - height) / 2)
+    return image.crop((left, top, left + width, top + height))
 
 
 def random_crops(image: Image.Image, rng: np.random.Generator) -> list[Image.Image]:

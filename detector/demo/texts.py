@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable
 
 from detector.core.labels import CLASSES, SIDE
-from detector.inference.decision import NATIVE_SIDE
+from detector.data.scorable import NATIVE_SIDE
 from detector.inference.prediction import ABSTAIN, Prediction
 from detector.models.base import Detector
 from detector.models.native import Native

@@ -6,7 +6,7 @@ from PIL import Image
 
 from detector.core import files
 from detector.core.console import UserError
-from detector.inference.decision import NATIVE_SIDE
+from detector.data.scorable import NATIVE_SIDE
 from detector.models.base import Detector
 from detector.models.encoder import MISSING
 

@@ -4,7 +4,6 @@ The model decides where it is confident, the image is in distribution, and the p
 perturbations. Everywhere else the decision is 'not sure'. One rule serves single images, folders and evaluation.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,19 +13,16 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from detector.core.labels import CLASSES, SIDE
+from detector.core.labels import CLASSES
 from detector.data.corruptions import corrupt
-from detector.data.decode import open_image, to_rgb
-from detector.data.frames import remove_frame
+from detector.data.decode import open_image
 from detector.data.images import to_cifake_format
+from detector.data.scorable import prepare
 from detector.inference.native import check_stability, predict_native
 from detector.inference.predict import predict, predict_logits, predict_ood_scores, probabilities
 from detector.inference.prediction import ABSTAIN, PERTURBATIONS, Prediction, describe
 from detector.models.base import Detector
 from detector.models.native import Native
-
-NATIVE_SIDE = 128  # smaller images are for CIFAKE's models, and are scored with their borders
-BLANK = 1.0  # levels: an image whose values deviate less from their mean shows one colour
 
 
 def predict_image(model: Detector, image: Image.Image | str | Path) -> Prediction:
@@ -46,12 +42,12 @@ def predict_image(model: Detector, image: Image.Image | str | Path) -> Predictio
 
 def first_prediction(model: Detector, image: Image.Image) -> Prediction:
     """Predict as `predict_image` does, without the check of stability where it takes long (`Native`)."""
-    image, frame = remove_frame(image) if min(image.size) >= NATIVE_SIDE else (image, "")
-    if reason := _not_scorable(image):
+    image, frame, reason = prepare(image)
+    if reason:
         return Prediction(None, float("nan"), reason, frame)
     if isinstance(model, Native):
         return replace(predict_native(model, image), frame=frame)
-    pixels = to_cifake_format(image)[None]
+    pixels = torch.from_numpy(to_cifake_format(image))[None]
     logit = predict_logits(model, pixels)
     (row,) = _decide(model, pixels, logit).to_dict("records")
     label = None if row["label"] == ABSTAIN else row["label"]
@@ -63,16 +59,6 @@ def first_prediction(model: Detector, image: Image.Image) -> Prediction:
         pixels=pixels,
         logit=logit,
     )
-
-
-def _not_scorable(image: Image.Image) -> str:
-    """Return why an image cannot be scored; empty if it can."""
-    if min(image.size) < SIDE:
-        return f"too small: {image.width}×{image.height} pixels, where {SIDE}×{SIDE} are needed"
-    step = max(1, round(math.sqrt(image.width * image.height) / 256))
-    if np.asarray(to_rgb(image))[::step, ::step].std((0, 1)).max() < BLANK:
-        return "blank: the image shows a single colour"
-    return ""
 
 
 def is_stable(model: Detector, pixels: torch.Tensor, probability: torch.Tensor) -> torch.Tensor:

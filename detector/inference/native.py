@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import torch
 from PIL import Image
-from torchvision.transforms.v2 import functional as TF
 
 from detector.core.labels import CLASSES
 from detector.data.corruptions import corrupt
+from detector.data.images import to_array
 from detector.data.views import overview, scored_crops
 from detector.inference.predict import predict_features, predict_logits, probabilities
 from detector.inference.prediction import PERTURBATIONS, Prediction, describe
@@ -28,7 +28,8 @@ def predict_native(model: Native, image: Image.Image) -> Prediction:
     Args:
         image: of at least 32 pixels on its short side, without a frame.
     """
-    crops, boxes = scored_crops(image)
+    views, boxes = scored_crops(image)
+    crops = torch.from_numpy(views)
     features = predict_features(model, crops, normalise=False)
     logits = _classify(model, features)
     probability, ood_score = probabilities(logits.mean()).item(), model.knn_distance(features).mean().item()
@@ -56,9 +57,8 @@ def predict_native(model: Native, image: Image.Image) -> Prediction:
 
 def shows_no_photo(model: Native, image: Image.Image) -> bool:
     """Return whether an image is a drawing, text, a chart or a screenshot, by its overview."""
-    features = predict_features(model, TF.pil_to_tensor(overview(image))[None], normalise=False)
-    weights, bias = model.photo_head[:-1], model.photo_head[-1]
-    return bool((features @ weights + bias > 0).item())
+    features = predict_features(model, torch.from_numpy(to_array(overview(image)))[None], normalise=False)
+    return bool((model.no_photo_score(features) > 0).item())
 
 
 @torch.inference_mode()

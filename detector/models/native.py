@@ -36,6 +36,10 @@ class Native(Detector):
             return embed((pixels * 255).round().to(torch.uint8).cpu()).to(pixels.device)
         return self.backbone(pixels)
 
+    def no_photo_score(self, features: torch.Tensor) -> torch.Tensor:
+        """Return a score, (B,), of the features of overviews, (B, features): above 0 the image shows no photo."""
+        return features @ self.photo_head[:-1] + self.photo_head[-1]
+
 
 class StageStatistics(nn.Module):
     """EfficientNet-Lite0 (Tan and Le 2019, arXiv 1905.11946): mean and deviation of each stage's channels.

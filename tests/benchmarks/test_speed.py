@@ -76,7 +76,11 @@ def study(monkeypatch, tmp_path, toy) -> Study:
     monkeypatch.setattr(speed, "usual_seconds", lambda *_: 1.0)
     monkeypatch.setattr(speed, "train", lambda *_, **__: (None, pd.DataFrame({"images_per_second": [2.0]})))
     rows = speed.stage_rows("cnn", "data", ("old", 1.0, "s", 1, ""))
-    new = {name: speed.stage_rows("cnn", name, ("new", 2.0, "s", 1, "")) for name in ("data", "inference", "training")}
+    new = {
+        name: speed.stage_rows("cnn", name, ("new", 2.0, "s", 1, ""))
+        for name in ("onnx", "data", "inference", "training")
+    }
+    monkeypatch.setattr(speed, "onnx_rows", lambda *_: new["onnx"])
     monkeypatch.setattr(speed, "data_rows", lambda *_: new["data"])
     monkeypatch.setattr(speed, "inference_rows", lambda *_: new["inference"])
     monkeypatch.setattr(speed, "training_rows", lambda *_: (new["training"], 2.0))
@@ -89,7 +93,7 @@ def test_a_whole_run_replaces_the_rows_of_this_device(study):
     speed.main([])
     table = study.results()
     assert table.loc[table["metric"] == "old", "device"].tolist() == ["another"]
-    assert (table["device"] == device_name()).sum() == 3 + 2 * 3
+    assert (table["device"] == device_name()).sum() == 4 + 2 * 3
 
 
 def test_an_interrupted_run_keeps_the_rows(study, monkeypatch):

@@ -2,14 +2,15 @@
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
+from torchvision.transforms.v2.functional import center_crop
 
 from detector.data.jpeg import encode_decode
 from detector.data.views import (
     CROP_SIDE,
     REDUCED_SIDE,
     VIEW_SIDE,
+    _centre,
     overview,
     random_crops,
     scored_crops,
@@ -42,7 +43,7 @@ def test_the_same_seed_gives_the_same_training_view():
 def test_a_small_image_gives_at_least_four_views_of_itself(size, places):
     crops, boxes = scored_crops(noise(*size))
     assert crops.shape == (4, 3, VIEW_SIDE, VIEW_SIDE) and len(boxes) == 4 and len(set(boxes)) == places
-    assert not torch.equal(crops[0], crops[1])
+    assert not np.array_equal(crops[0], crops[1])
     side = min(CROP_SIDE, *size)
     assert all((right - left, bottom - top) == (side, side) for left, top, right, bottom in boxes)
 
@@ -69,7 +70,7 @@ def test_a_scored_view_is_resized_and_compressed():
 
 def test_the_same_image_always_gives_the_same_views():
     image = noise(500, 400)
-    assert torch.equal(scored_crops(image)[0], scored_crops(image)[0])
+    assert np.array_equal(scored_crops(image)[0], scored_crops(image)[0])
 
 
 def test_a_wide_image_keeps_its_aspect():
@@ -85,3 +86,10 @@ def test_random_crops_add_a_reduced_copy_for_large_images():
     assert [crop.size for crop in random_crops(noise(300, 260), rng)] == [(256, 256)] * 2
     assert [crop.size for crop in random_crops(noise(1200, 900), rng)] == [(256, 256)] * 3
     assert {crop.size for crop in random_crops(noise(200, 180), rng)} == {(180, 180)}
+
+
+@pytest.mark.parametrize("size", [(40, 30), (41, 30), (40, 31), (43, 33), (224, 224)])
+def test_the_centre_is_that_of_torchvision(size):
+    """torchvision cut the views that trained the released models."""
+    width, height = size[0] - 9, size[1] - 6
+    assert np.array_equal(_centre(noise(*size), width, height), center_crop(noise(*size), [height, width]))

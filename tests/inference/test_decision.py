@@ -33,7 +33,7 @@ def test_the_label_follows_the_probability(small_cnn):
     for bias in (-20.0, 20.0):
         small_cnn.head.bias.data.fill_(bias)
         prediction = predict_image(small_cnn, NOISE)
-        assert torch.equal(prediction.pixels, to_cifake_format(NOISE)[None])
+        assert np.array_equal(prediction.pixels, to_cifake_format(NOISE)[None])
         assert torch.equal(prediction.logit, predict_logits(small_cnn, prediction.pixels))
         assert prediction.probability == decide(small_cnn, prediction.pixels)["probability"][0]
         assert prediction.label == ("FAKE" if prediction.probability >= 0.5 else "REAL")
