@@ -34,10 +34,14 @@ def demo(options: argparse.Namespace) -> None:
 
 
 def train(options: argparse.Namespace) -> None:
-    """Train a released model by its recipe and replace its weights."""
+    """Train a released model by its recipe and replace its weights; torchrun divides the batches among processes."""
+    from detector.training.distributed import process_group, rank
     from detector.training.release import release
 
-    print(release(options.model, smoke=options.smoke))
+    with process_group():
+        path = release(options.model, smoke=options.smoke)
+        if rank() == 0:
+            print(path)
 
 
 def evaluate(options: argparse.Namespace) -> None:

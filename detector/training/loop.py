@@ -26,10 +26,20 @@ from detector.core.console import UserError, progress
 from detector.core.device import fast_bfloat16, keep_freed_memory, pick_device
 from detector.core.labels import UNKNOWN
 from detector.data.dataset import Images
-from detector.data.transforms import augment, cutmix
+from detector.data.transforms import augment_and_mix
 from detector.inference.predict import predict
 from detector.models.base import Detector, WithAuxiliaryHead
 from detector.training.checkpoints import TrainingState, delete_checkpoint, load_checkpoint, save_checkpoint
+from detector.training.distributed import (
+    average_batch_norms,
+    gather,
+    own_rows,
+    parallel,
+    processes,
+    rank,
+    require_same,
+    total,
+)
 from detector.training.optimizers import ema_average, make_optimizers
 from detector.training.recipes import Recipe
 
@@ -45,10 +55,15 @@ def train(
     Checkpoints are written to `files.CHECKPOINTS_DIR` under `name` and a hash of model, data and recipe, and deleted at
     the end. After an interruption the same call resumes from the last checkpoint.
 
-    Raises UserError if the images do not fill one batch, or if the checkpoint is damaged.
+    Inside `distributed.process_group`, all processes make the same call and get the same result. The recipe's batches
+    are divided among them. They share the folder of checkpoints, which the first one writes.
+
+    Raises UserError if the images do not fill one batch, if the batch cannot be divided, or if the checkpoint is
+    damaged.
     """
     trained, history, checkpoint = train_and_keep(model, train_set, validation, recipe, name=name)
-    delete_checkpoint(checkpoint)
+    if rank() == 0:
+        delete_checkpoint(checkpoint)
     return trained, history
 
 
@@ -64,6 +79,8 @@ def train_and_keep(
     steps = len(train_set) // recipe.batch_size
     if steps == 0:
         raise UserError(f"{len(train_set)} images do not fill a batch of {recipe.batch_size}. Use more images.")
+    if recipe.batch_size % processes():
+        raise UserError(f"{processes()} processes cannot divide a batch of {recipe.batch_size}. Use another number.")
     checkpoint = files.CHECKPOINTS_DIR / f"{name}-{_fingerprint(model, train_set, validation, recipe)}.safetensors"
     object_classes = max(1, int(train_set.object_class.max()) + 1)  # at least one, even where none is known
     state = _start(WithAuxiliaryHead(copy.deepcopy(model), object_classes), recipe, steps)
@@ -73,6 +90,7 @@ def train_and_keep(
     evaluations = recipe.epochs * recipe.evaluations_per_epoch
     ends = [round(steps * end / recipe.evaluations_per_epoch) for end in range(evaluations + 1)]
     done = len(state.history)
+    require_same((checkpoint.name, done), f"{checkpoint.parent} differs between processes. Use a folder they share.")
     with progress(total=ends[-1], initial=ends[done], desc=f"training {name}", unit=" steps") as bar:
         for first, last in pairwise(ends[done:]):
             started = time.perf_counter()
@@ -80,7 +98,8 @@ def train_and_keep(
             speed = (last - first) * recipe.batch_size / (time.perf_counter() - started)
             metrics = _evaluate(state.averaged.module, validation)
             _record(state, {"loss": loss, **metrics, "images_per_second": speed})
-            save_checkpoint(state, checkpoint)
+            if rank() == 0:
+                save_checkpoint(state, checkpoint)
     trained = state.model.detector
     trained.load_state_dict(state.best)
     epochs = pd.Index([round(end / steps, 2) for end in ends[1:]], name="epoch")
@@ -123,8 +142,9 @@ def _start(model: WithAuxiliaryHead, recipe: Recipe, steps: int) -> TrainingStat
         )
         for optimizer in optimizers
     ]
+    network = parallel(model, all_used=recipe.auxiliary_weight > 0)
     averaged = AveragedModel(model.detector, multi_avg_fn=ema_average(recipe.ema_decay), use_buffers=True)
-    return TrainingState(model, averaged, optimizers, schedules)
+    return TrainingState(model, averaged, optimizers, schedules, network)
 
 
 def _train_steps(state: TrainingState, data: list[torch.Tensor], recipe: Recipe, steps: range, bar: tqdm) -> float:
@@ -143,8 +163,9 @@ def _train_steps(state: TrainingState, data: list[torch.Tensor], recipe: Recipe,
         losses[row] = _step(state, [tensor[rows.to(device)] for tensor in data], recipe, rng)
         bar.update()
     done = steps.stop / (count // recipe.batch_size)
-    bar.set_postfix_str(f"{done:.3g} of {recipe.epochs} epochs, loss {losses.mean():.3f}")
-    return float(losses.mean())
+    loss = float(total(losses.mean()) / processes())
+    bar.set_postfix_str(f"{done:.3g} of {recipe.epochs} epochs, loss {loss:.3f}")
+    return loss
 
 
 def _batch_rows(images: int, recipe: Recipe, steps: range) -> list[torch.Tensor]:
@@ -160,29 +181,34 @@ def _batch_rows(images: int, recipe: Recipe, steps: range) -> list[torch.Tensor]
 
 
 def _step(state: TrainingState, data: list[torch.Tensor], recipe: Recipe, rng: torch.Generator) -> torch.Tensor:
-    """Train on one batch (pixels, labels, auxiliary targets) and return the loss of the FAKE logit."""
+    """Train on one batch (pixels, labels, auxiliary targets) and return the loss of the FAKE logit on the own rows."""
     pixels, labels, auxiliary = data
-    batch = augment(pixels, rng, max_translation=recipe.max_translation)
-    batch, others, own_share = cutmix(batch, rng, recipe.cutmix)
+    own = own_rows(len(labels))
+    batch, others, own_share = augment_and_mix(
+        pixels, rng, own, max_translation=recipe.max_translation, cutmix=recipe.cutmix
+    )
     with torch.autocast(batch.device.type, torch.bfloat16, enabled=fast_bfloat16(state.model, batch.device)):
-        logits, auxiliary_logits = state.model(batch)
-    targets = torch.lerp(labels[others].float(), labels.float(), own_share)
+        logits, auxiliary_logits = state.network(batch)
+    targets = torch.lerp(labels[others].float(), labels[own].float(), own_share)
     loss = F.binary_cross_entropy_with_logits(logits.float(), targets)
     total = loss
     if recipe.auxiliary_weight:
-        both, shares = torch.stack([auxiliary, auxiliary[others]]), torch.stack([own_share, 1 - own_share])
+        both, shares = torch.stack([auxiliary[own], auxiliary[others]]), torch.stack([own_share, 1 - own_share])
         total = loss + recipe.auxiliary_weight * _auxiliary_loss(auxiliary_logits.float(), both, shares)
     state.model.zero_grad()
     total.backward()
     for optimizer, schedule in zip(state.optimizers, state.schedules, strict=True):
         optimizer.step()
         schedule.step()
+    average_batch_norms(state.model)
     state.averaged.update_parameters(state.model.detector)
     return loss.detach()
 
 
 def _auxiliary_loss(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Return the weighted mean cross-entropy over the known targets, or 0 if none is known.
+
+    In several processes, the mean of the results is that of the whole batch.
 
     Args:
         logits: (B, classes).
@@ -191,12 +217,13 @@ def _auxiliary_loss(logits: torch.Tensor, targets: torch.Tensor, weights: torch.
     """
     weights = weights * (targets != UNKNOWN)
     losses = torch.stack([F.cross_entropy(logits, each, ignore_index=UNKNOWN, reduction="none") for each in targets])
-    return (weights * losses).sum() / weights.sum().clamp(min=1)
+    return (weights * losses).sum() / (total(weights.sum()).clamp(min=1) / processes())
 
 
 def _evaluate(model: nn.Module, validation: Images) -> dict[str, float]:
-    """Return the model's loss and accuracy on the validation set."""
-    probabilities, labels = predict(model, validation.pixels), validation.labels
+    """Return the model's loss and accuracy on the validation set, of which each process predicts its share."""
+    share = predict(model, validation.pixels[own_rows(len(validation))])
+    probabilities, labels = gather(share.to(pick_device())).cpu(), validation.labels
     probabilities = probabilities.clamp(1e-7, 1 - 1e-7)  # a finite loss for errors with P = 0 or 1
     loss = F.binary_cross_entropy(probabilities.double(), labels.double())
     accuracy = ((probabilities >= 0.5) == labels).double().mean()
