@@ -76,7 +76,9 @@ def parallel(model: nn.Module, *, all_used: bool) -> nn.Module:
         from timm.layers import convert_sync_batchnorm  # torch's would lose the activations of timm's layers
 
         convert_sync_batchnorm(model)
-    return DistributedDataParallel(model, broadcast_buffers=False, find_unused_parameters=not all_used)
+    network = DistributedDataParallel(model, find_unused_parameters=not all_used)
+    network.broadcast_buffers = False  # after they were sent once: the processes keep them equal
+    return network
 
 
 def average_batch_norms(model: nn.Module) -> None:
