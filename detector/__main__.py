@@ -1,5 +1,5 @@
 """The command line: python -m detector report | predict | demo | train | evaluate | duplicates | rebuild |
-packages | encoder | features."""
+packages | encoder | features | shards."""
 
 import argparse
 import sys
@@ -88,6 +88,13 @@ def features(options: argparse.Namespace) -> None:
     print(files.NATIVE_FEATURES)
 
 
+def shards(options: argparse.Namespace) -> None:
+    """Write the images of REAL/<source>/ and FAKE/<source>/ to shards, which training reads as a stream."""
+    from detector.data.shards import write_shards
+
+    print(write_shards(options.folder, options.out))
+
+
 def _port(text: str) -> int:
     """Parse the number of a port."""
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
@@ -132,6 +139,9 @@ def parser() -> argparse.ArgumentParser:
     command(packages)
     command(encoder)
     command(features)
+    added = command(shards)
+    added.add_argument("folder", type=Path, metavar="FOLDER")
+    added.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder of the shards")
     return top
 
 

@@ -101,11 +101,10 @@ def total(values: torch.Tensor) -> torch.Tensor:
     return values
 
 
-def gather(values: torch.Tensor) -> torch.Tensor:
-    """Return the rows of all processes, (N, ...); each process gives its `own_rows` of them."""
+def gather(values: torch.Tensor, count: int) -> torch.Tensor:
+    """Return the rows of all processes, (count, ...); each process gives its `own_rows` of them."""
     if processes() == 1:
         return values
-    count = int(total(torch.tensor(len(values), device=values.device)))
     rows = torch.zeros(count, *values.shape[1:], dtype=values.dtype, device=values.device)
     rows[own_rows(count)] = values
     return total(rows)  # exact: all other processes have zeros

@@ -13,7 +13,7 @@ from detector.core.console import UserError
 from detector.metrics.intervals import wilson
 from detector.models.cnn import CNN
 from detector.models.transfer import Transfer
-from detector.training import distributed, loop
+from detector.training import batches, distributed, loop
 from detector.training.recipes import Recipe
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -87,7 +87,7 @@ def test_a_killed_process_ends_the_run_and_one_process_resumes_it(tmp_path, toy,
 
 
 def test_a_batch_that_the_processes_cannot_divide_is_an_error(toy, monkeypatch):
-    monkeypatch.setattr(loop, "processes", lambda: 3)
+    monkeypatch.setattr(batches, "processes", lambda: 3)
     with pytest.raises(UserError, match="3 processes cannot divide a batch of 32"):
         loop.train(CNN(widths=(16,), stem=16), toy.train[:64], toy.validation[:8], Recipe(epochs=1, batch_size=32))
 

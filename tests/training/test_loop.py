@@ -13,7 +13,7 @@ from detector.data.dataset import Dataset, Images
 from detector.inference.decision import decide
 from detector.inference.predict import predict
 from detector.models.cnn import CNN
-from detector.training import loop
+from detector.training import batches, loop
 from detector.training.loop import train, train_and_keep
 from detector.training.recipes import Recipe
 
@@ -247,7 +247,7 @@ def test_cutmix_mixes_the_targets_by_area(toy, monkeypatch):
     monkeypatch.setattr(loop.F, "binary_cross_entropy_with_logits", note)
     recipe = replace(RECIPE, epochs=1, cutmix=0.5)
     train(fresh(), *subsets(toy), recipe)
-    (rows,) = loop._batch_rows(320, recipe, range(1))
+    (rows,) = batches.batch_rows(320, recipe, range(1))
     labels = toy.train[:320].labels[rows].float()
     assert torch.equal(seen[0], 0.75 * labels + 0.25 * labels.roll(-1))
 
