@@ -86,7 +86,8 @@ def train_and_keep(
     evaluations = recipe.epochs * recipe.evaluations_per_epoch
     ends = [round(steps * end / recipe.evaluations_per_epoch) for end in range(evaluations + 1)]
     done = len(state.history)
-    require_same((checkpoint.name, done), f"{checkpoint.parent} differs between processes. Use a folder they share.")
+    require_same(checkpoint.name, "The processes differ in data or initial weights. Seed torch before the model.")
+    require_same(done, f"{checkpoint.parent} differs between processes. Use a folder that they share.")
     source = batches.read(train_set, recipe, range(ends[done], ends[-1]))
     with progress(total=ends[-1], initial=ends[done], desc=f"training {name}", unit=" steps") as bar:
         for first, last in pairwise(ends[done:]):

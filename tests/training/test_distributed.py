@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torchvision.transforms.v2 import functional as TF
 
 from detector.core import files
 from detector.core.console import UserError
+from detector.data.shards import write_shards
 from detector.metrics.intervals import wilson
 from detector.models.cnn import CNN
 from detector.models.transfer import Transfer
@@ -30,9 +32,14 @@ def start(processes: int, job: str, folder: Path) -> subprocess.CompletedProcess
 
 
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory):
+def compared(toy, tmp_path_factory):
     """Return a function that gives the results of the job `compared` in so many processes."""
+    pytest.importorskip("webdataset")
     folder = tmp_path_factory.mktemp("compared")
+    (folder / "images" / "REAL" / "toy").mkdir(parents=True)
+    for row, pixels in enumerate(toy.train.pixels[:300]):
+        TF.to_pil_image(pixels).save(folder / "images" / "REAL" / "toy" / f"{row:03}.png")
+    write_shards(folder / "images", folder / "shards")
 
     def compare(processes: int) -> dict[str, torch.Tensor]:
         path = folder / f"{processes}.safetensors"
@@ -53,9 +60,14 @@ def counts() -> list:
 def test_gradients_do_not_depend_on_the_number_of_processes(compared, processes):
     one, several = dict(compared(1)), dict(compared(processes))
     assert one.keys() == several.keys()
-    for name in one.keys() - {"accuracy"}:
+    for name in one.keys() - {"accuracy", "stream"}:
         assert one[name].abs().max() > 1e-4, name
         assert (one[name] - several[name]).abs().max() < 1e-5, name
+
+
+@pytest.mark.parametrize("processes", counts())
+def test_a_batch_of_a_stream_does_not_depend_on_the_number_of_processes(compared, processes):
+    assert torch.equal(compared(1)["stream"], compared(processes)["stream"])
 
 
 @pytest.mark.parametrize("processes", counts())

@@ -12,9 +12,10 @@ from detector.core import files
 from detector.core.console import run_command
 from detector.core.labels import UNKNOWN
 from detector.data.dataset import Images, make_toy_dataset
+from detector.data.shards import open_shards
 from detector.models.base import WithAuxiliaryHead
 from detector.models.cnn import CNN
-from detector.training import loop
+from detector.training import batches, loop
 from detector.training.distributed import process_group, processes, rank, require_same
 from detector.training.recipes import Recipe
 
@@ -61,18 +62,20 @@ def killed(folder: Path) -> None:
     """Train until the second process kills itself, in the middle of the third interval."""
     step, steps = loop._step, iter(range(1000))
 
-    def mortal_step(*arguments) -> torch.Tensor:
+    def step_until_killed(*arguments) -> torch.Tensor:
         if next(steps) == 50 and rank() == 1:  # of 20 steps an interval
             os.kill(os.getpid(), signal.SIGKILL)
         return step(*arguments)
 
-    loop._step = mortal_step
+    loop._step = step_until_killed
     train(folder, replace(RECIPE, epochs=2))
 
 
 def compared(folder: Path) -> None:
-    """Write gradients, and the accuracy of a training."""
+    """Write gradients, a batch of a stream, and the accuracy of a training."""
     tensors = gradients()
+    shards = open_shards(folder / "shards")
+    tensors["stream"] = next(batches.read(shards, replace(RECIPE, batch_size=64), range(1, 2)))[0].contiguous()
     tensors["accuracy"] = torch.tensor(train(folder, RECIPE)[1])
     if rank() == 0:
         files.write_tensors(tensors, folder / f"{processes()}.safetensors")
