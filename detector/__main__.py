@@ -1,5 +1,5 @@
 """The command line: python -m detector report | predict | demo | train | evaluate | duplicates | rebuild |
-packages | encoder | features | export."""
+packages | encoder | features | export | shards."""
 
 import argparse
 import sys
@@ -34,10 +34,14 @@ def demo(options: argparse.Namespace) -> None:
 
 
 def train(options: argparse.Namespace) -> None:
-    """Train a released model by its recipe and replace its weights."""
+    """Train a released model by its recipe and replace its weights; torchrun divides the batches among processes."""
+    from detector.training.distributed import process_group, rank
     from detector.training.release import release
 
-    print(release(options.model, smoke=options.smoke))
+    with process_group():
+        path = release(options.model, smoke=options.smoke)
+        if rank() == 0:
+            print(path)
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -91,6 +95,13 @@ def export(options: argparse.Namespace) -> None:
     print(export(options.model, options.out))
 
 
+def shards(options: argparse.Namespace) -> None:
+    """Write the images of REAL/<source>/ and FAKE/<source>/ to shards, which training reads as a stream."""
+    from detector.data.shards import write_shards
+
+    print(write_shards(options.folder, options.out))
+
+
 def _port(text: str) -> int:
     """Parse the number of a port."""
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
@@ -138,6 +149,9 @@ def parser() -> argparse.ArgumentParser:
     added = command(export)
     added.add_argument("model", metavar="NAME", help="cnn, transfer, native-small, or native (its head alone)")
     added.add_argument("--out", type=Path, metavar="FILE", help="default: build/NAME.onnx")
+    added = command(shards)
+    added.add_argument("folder", type=Path, metavar="FOLDER")
+    added.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder of the shards")
     return top
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 STOPPED_BY = (signal.SIGINT, signal.SIGTERM)
+RANK = "RANK"  # environment variable: torchrun's number of this process
 PROGRESS_FILE = "DETECTOR_PROGRESS"  # environment variable: the file that an executed report writes its progress to
 
 
@@ -84,7 +85,7 @@ def progress(steps: Iterable | None = None, **options) -> "tqdm":
     """Return a tqdm progress bar that is removed when it finishes.
 
     It is shown in the terminal, or as one line under the cell of an interactive notebook. Where `PROGRESS_FILE` is set,
-    as in an executed report, the bar is appended to that file.
+    as in an executed report, the bar is appended to that file. Of the processes of torchrun, the first shows it.
 
     Args:
         steps: The steps to iterate over, or None for a bar that is updated by hand.
@@ -94,6 +95,8 @@ def progress(steps: Iterable | None = None, **options) -> "tqdm":
 
     if path := os.environ.get(PROGRESS_FILE):
         stream = open(path, "a", encoding="utf-8")  # noqa: SIM115 - stays open as long as the bar
+    elif os.environ.get(RANK, "0") != "0":
+        stream = open(os.devnull, "w")  # noqa: SIM115
     elif notebook_kernel():
         stream = _NotebookLine() if is_interactive() else open(os.devnull, "w")  # noqa: SIM115
     else:

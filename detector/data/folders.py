@@ -37,7 +37,7 @@ def load_folders(folder: Path) -> Images:
     labels = [label for (label, _), listed in sources.items() for _ in listed]
     names = [name for (_, name), listed in sources.items() for _ in listed]
     return Images(
-        _read_all(paths),
+        read_images(paths),
         torch.tensor(labels, dtype=torch.int64),
         torch.full((len(paths),), UNKNOWN),
         np.array([path.relative_to(folder.parent).as_posix() for path in paths], str),
@@ -77,10 +77,11 @@ def _entries(folder: Path) -> list[Path]:
     return sorted((path for path in folder.iterdir() if not files.is_litter(path.name)), key=lambda path: path.name)
 
 
-def _read_all(paths: list[Path]) -> torch.Tensor:
+def read_images(paths: list[Path], *, desc: str = "reading images") -> torch.Tensor:
+    """Return images in CIFAKE's format, uint8 (N, 3, 32, 32). Raises UserError naming a file that cannot be read."""
     chunks = [(paths[first : first + CHUNK],) for first in range(0, len(paths), CHUNK)]
     # Threads, because Pillow releases the interpreter's lock, and a process would first import PyTorch
-    return read_parallel(_read, chunks, len(paths), desc="reading images", prefer="threads")
+    return read_parallel(_read, chunks, len(paths), desc=desc, prefer="threads")
 
 
 def _read(paths: list[Path]) -> torch.Tensor:

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 BANK_SIZE = 500  # training images in the feature bank
+BATCH_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)  # in training by one process, or by several on GPUs
 NEIGHBOURS = 5  # the OOD score is the distance to this nearest neighbour
 
 
@@ -65,7 +66,7 @@ class Detector(nn.Module):
         """Set training mode; frozen batch-norm layers keep their statistics, or all without `train_batch_norm`."""
         super().train(mode)
         for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d) and not (self.train_batch_norm and module.weight.requires_grad):
+            if isinstance(module, BATCH_NORMS) and not (self.train_batch_norm and module.weight.requires_grad):
                 module.eval()
         return self
 
@@ -78,7 +79,7 @@ class Detector(nn.Module):
         blocks: list[list[nn.Module]] = []
         for child in getattr(self, "backbone", self).children():
             for module in child if isinstance(child, nn.Sequential) else [child]:
-                if isinstance(module, nn.BatchNorm2d):
+                if isinstance(module, BATCH_NORMS):
                     blocks[-1].append(module)
                 elif module is not self.head and any(True for _ in module.parameters()):
                     blocks.append([module])

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from detector.core.console import UserError
@@ -22,6 +23,7 @@ class TrainingState:
         averaged: the moving average of the detector's weights and buffers.
         optimizers: those of all trained parameters.
         schedules: the learning-rate schedule of each optimizer.
+        network: the model as training calls it (`distributed.parallel`).
         history: a row of metrics for each evaluation.
         best: the averaged weights with the best validation accuracy.
     """
@@ -30,6 +32,7 @@ class TrainingState:
     averaged: AveragedModel
     optimizers: list[torch.optim.Optimizer]
     schedules: list[torch.optim.lr_scheduler.LRScheduler]
+    network: nn.Module
     history: list[dict] = field(default_factory=list)
     best: dict[str, torch.Tensor] = field(default_factory=dict)
 

@@ -9,11 +9,11 @@ import copy
 import hashlib
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
@@ -22,22 +22,34 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from detector.core import files
-from detector.core.console import UserError, progress
+from detector.core.console import progress
 from detector.core.device import fast_bfloat16, keep_freed_memory, pick_device
 from detector.core.labels import UNKNOWN
 from detector.data.dataset import Images
-from detector.data.transforms import augment, cutmix
+from detector.data.transforms import augment_and_mix
 from detector.inference.predict import predict
 from detector.models.base import Detector, WithAuxiliaryHead
+from detector.training import batches
+from detector.training.batches import TrainSet
 from detector.training.checkpoints import TrainingState, delete_checkpoint, load_checkpoint, save_checkpoint
+from detector.training.distributed import (
+    average_batch_norms,
+    gather,
+    own_rows,
+    parallel,
+    processes,
+    rank,
+    require_same,
+    total,
+)
 from detector.training.optimizers import ema_average, make_optimizers
 from detector.training.recipes import Recipe
 
 
 def train(
-    model: Detector, train_set: Images, validation: Images, recipe: Recipe, *, name: str = "model"
+    model: Detector, train_set: TrainSet, validation: Images, recipe: Recipe, *, name: str = "model"
 ) -> tuple[Detector, pd.DataFrame]:
-    """Return a trained copy of `model` and its history.
+    """Return a trained copy of `model` and its history, trained on images in memory or in shards.
 
     The copy has the averaged weights with the best validation accuracy. The history has a row for each evaluation:
     loss, validation_loss, validation_accuracy, images_per_second; its index is the epoch, to two digits.
@@ -45,59 +57,51 @@ def train(
     Checkpoints are written to `files.CHECKPOINTS_DIR` under `name` and a hash of model, data and recipe, and deleted at
     the end. After an interruption the same call resumes from the last checkpoint.
 
-    Raises UserError if the images do not fill one batch, or if the checkpoint is damaged.
+    Inside `distributed.process_group`, all processes make the same call and get the same result. The recipe's batches
+    are divided among them. They share the folder of checkpoints, which the first one writes.
+
+    Raises UserError if the images do not fill one batch, if the batch cannot be divided, or if the checkpoint is
+    damaged.
     """
     trained, history, checkpoint = train_and_keep(model, train_set, validation, recipe, name=name)
-    delete_checkpoint(checkpoint)
+    if rank() == 0:
+        delete_checkpoint(checkpoint)
     return trained, history
 
 
 def train_and_keep(
-    model: Detector, train_set: Images, validation: Images, recipe: Recipe, *, name: str = "model"
+    model: Detector, train_set: TrainSet, validation: Images, recipe: Recipe, *, name: str = "model"
 ) -> tuple[Detector, pd.DataFrame, Path]:
     """Train as `train` does, but keep the checkpoint and return its path.
 
     Until the checkpoint is deleted, the same call returns the same result at once.
     """
     keep_freed_memory()
-    train_set = _sample(train_set, recipe)
-    steps = len(train_set) // recipe.batch_size
-    if steps == 0:
-        raise UserError(f"{len(train_set)} images do not fill a batch of {recipe.batch_size}. Use more images.")
+    train_set = batches.sample(train_set, recipe)
+    steps = batches.steps_per_epoch(train_set, recipe.batch_size)
     checkpoint = files.CHECKPOINTS_DIR / f"{name}-{_fingerprint(model, train_set, validation, recipe)}.safetensors"
-    object_classes = max(1, int(train_set.object_class.max()) + 1)  # at least one, even where none is known
-    state = _start(WithAuxiliaryHead(copy.deepcopy(model), object_classes), recipe, steps)
+    head = WithAuxiliaryHead(copy.deepcopy(model), batches.count_object_classes(train_set))
+    state = _start(head, recipe, steps)
     load_checkpoint(state, checkpoint)
-    auxiliary = _auxiliary_targets(train_set, object_classes)
-    data = [tensor.to(pick_device()) for tensor in (train_set.pixels, train_set.labels, auxiliary)]
     evaluations = recipe.epochs * recipe.evaluations_per_epoch
     ends = [round(steps * end / recipe.evaluations_per_epoch) for end in range(evaluations + 1)]
     done = len(state.history)
+    require_same(checkpoint.name, "The processes differ in data or initial weights. Seed torch before the model.")
+    require_same(done, f"{checkpoint.parent} differs between processes. Use a folder that they share.")
+    source = batches.read(train_set, recipe, range(ends[done], ends[-1]))
     with progress(total=ends[-1], initial=ends[done], desc=f"training {name}", unit=" steps") as bar:
         for first, last in pairwise(ends[done:]):
             started = time.perf_counter()
-            loss = _train_steps(state, data, recipe, range(first, last), bar)
+            loss = _train_steps(state, source, recipe, range(first, last), bar)
             speed = (last - first) * recipe.batch_size / (time.perf_counter() - started)
             metrics = _evaluate(state.averaged.module, validation)
             _record(state, {"loss": loss, **metrics, "images_per_second": speed})
-            save_checkpoint(state, checkpoint)
+            if rank() == 0:
+                save_checkpoint(state, checkpoint)
     trained = state.model.detector
     trained.load_state_dict(state.best)
     epochs = pd.Index([round(end / steps, 2) for end in ends[1:]], name="epoch")
     return trained.cpu().eval(), pd.DataFrame(state.history, index=epochs), checkpoint
-
-
-def _sample(images: Images, recipe: Recipe) -> Images:
-    """Return the recipe's number of images, at random."""
-    if recipe.images is None or recipe.images >= len(images):
-        return images
-    return images[np.random.default_rng(recipe.seed).choice(len(images), recipe.images, replace=False)]
-
-
-def _auxiliary_targets(images: Images, object_classes: int) -> torch.Tensor:
-    """Return the number of each image's object class and label together, int64 (N,); UNKNOWN where not known."""
-    targets = images.object_class + object_classes * images.labels
-    return torch.where(images.object_class < 0, UNKNOWN, targets)
 
 
 def _start(model: WithAuxiliaryHead, recipe: Recipe, steps: int) -> TrainingState:
@@ -123,66 +127,60 @@ def _start(model: WithAuxiliaryHead, recipe: Recipe, steps: int) -> TrainingStat
         )
         for optimizer in optimizers
     ]
+    network = parallel(model, all_used=recipe.auxiliary_weight > 0)
     averaged = AveragedModel(model.detector, multi_avg_fn=ema_average(recipe.ema_decay), use_buffers=True)
-    return TrainingState(model, averaged, optimizers, schedules)
+    return TrainingState(model, averaged, optimizers, schedules, network)
 
 
-def _train_steps(state: TrainingState, data: list[torch.Tensor], recipe: Recipe, steps: range, bar: tqdm) -> float:
-    """Train on some steps and return the mean loss of the FAKE logit.
+def _train_steps(
+    state: TrainingState, source: Iterator[list[torch.Tensor]], recipe: Recipe, steps: range, bar: tqdm
+) -> float:
+    """Train on the batches of some steps and return the mean loss of the FAKE logit.
 
     The generator is seeded with the recipe's seed and the first step, so that a resumed training ends identically.
-
-    Args:
-        data: pixels, labels and auxiliary targets of all training images, on the model's device.
     """
-    device, count = data[1].device, len(data[1])
+    device = pick_device()
     rng = torch.Generator(device).manual_seed(recipe.seed * 1_000_000 + steps.start)
     losses = torch.zeros(len(steps), device=device)
     state.model.train()
-    for row, rows in enumerate(_batch_rows(count, recipe, steps)):
-        losses[row] = _step(state, [tensor[rows.to(device)] for tensor in data], recipe, rng)
+    for row, batch in enumerate(islice(source, len(steps))):
+        losses[row] = _step(state, batch, recipe, rng)
         bar.update()
-    done = steps.stop / (count // recipe.batch_size)
-    bar.set_postfix_str(f"{done:.3g} of {recipe.epochs} epochs, loss {losses.mean():.3f}")
-    return float(losses.mean())
-
-
-def _batch_rows(images: int, recipe: Recipe, steps: range) -> list[torch.Tensor]:
-    """Return the rows of the images of each step, int64 (batch_size,); each epoch has its own random order."""
-    per_epoch = images // recipe.batch_size
-    epochs = range(steps.start // per_epoch, (steps.stop - 1) // per_epoch + 1)
-    orders = {
-        epoch: torch.randperm(images, generator=torch.Generator().manual_seed(recipe.seed * 1000 + epoch))
-        for epoch in epochs
-    }
-    starts = [(orders[step // per_epoch], step % per_epoch * recipe.batch_size) for step in steps]
-    return [order[first : first + recipe.batch_size] for order, first in starts]
+    done = steps.stop * recipe.epochs / bar.total
+    loss = float(total(losses.mean()) / processes())
+    bar.set_postfix_str(f"{done:.3g} of {recipe.epochs} epochs, loss {loss:.3f}")
+    return loss
 
 
 def _step(state: TrainingState, data: list[torch.Tensor], recipe: Recipe, rng: torch.Generator) -> torch.Tensor:
-    """Train on one batch (pixels, labels, auxiliary targets) and return the loss of the FAKE logit."""
+    """Train on one batch (pixels, labels, auxiliary targets) and return the loss of the FAKE logit on the own rows."""
     pixels, labels, auxiliary = data
-    batch = augment(pixels, rng, max_translation=recipe.max_translation)
-    batch, others, own_share = cutmix(batch, rng, recipe.cutmix)
+    own = own_rows(len(labels))
+    batch, others, own_share = augment_and_mix(
+        pixels, rng, own, max_translation=recipe.max_translation, cutmix=recipe.cutmix
+    )
     with torch.autocast(batch.device.type, torch.bfloat16, enabled=fast_bfloat16(state.model, batch.device)):
-        logits, auxiliary_logits = state.model(batch)
-    targets = torch.lerp(labels[others].float(), labels.float(), own_share)
+        logits, auxiliary_logits = state.network(batch)
+    targets = torch.lerp(labels[others].float(), labels[own].float(), own_share)
     loss = F.binary_cross_entropy_with_logits(logits.float(), targets)
     total = loss
     if recipe.auxiliary_weight:
-        both, shares = torch.stack([auxiliary, auxiliary[others]]), torch.stack([own_share, 1 - own_share])
+        both, shares = torch.stack([auxiliary[own], auxiliary[others]]), torch.stack([own_share, 1 - own_share])
         total = loss + recipe.auxiliary_weight * _auxiliary_loss(auxiliary_logits.float(), both, shares)
     state.model.zero_grad()
     total.backward()
     for optimizer, schedule in zip(state.optimizers, state.schedules, strict=True):
         optimizer.step()
         schedule.step()
+    average_batch_norms(state.model)
     state.averaged.update_parameters(state.model.detector)
     return loss.detach()
 
 
 def _auxiliary_loss(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Return the weighted mean cross-entropy over the known targets, or 0 if none is known.
+
+    In several processes, the mean of the results is that of the whole batch.
 
     Args:
         logits: (B, classes).
@@ -191,12 +189,13 @@ def _auxiliary_loss(logits: torch.Tensor, targets: torch.Tensor, weights: torch.
     """
     weights = weights * (targets != UNKNOWN)
     losses = torch.stack([F.cross_entropy(logits, each, ignore_index=UNKNOWN, reduction="none") for each in targets])
-    return (weights * losses).sum() / weights.sum().clamp(min=1)
+    return (weights * losses).sum() / (total(weights.sum()).clamp(min=1) / processes())
 
 
 def _evaluate(model: nn.Module, validation: Images) -> dict[str, float]:
-    """Return the model's loss and accuracy on the validation set."""
-    probabilities, labels = predict(model, validation.pixels), validation.labels
+    """Return the model's loss and accuracy on the validation set, of which each process predicts its share."""
+    share = predict(model, validation.pixels[own_rows(len(validation))])
+    probabilities, labels = gather(share.to(pick_device()), len(validation)).cpu(), validation.labels
     probabilities = probabilities.clamp(1e-7, 1 - 1e-7)  # a finite loss for errors with P = 0 or 1
     loss = F.binary_cross_entropy(probabilities.double(), labels.double())
     accuracy = ((probabilities >= 0.5) == labels).double().mean()
@@ -210,13 +209,15 @@ def _record(state: TrainingState, row: dict[str, float]) -> None:
         state.best = {key: tensor.detach().clone() for key, tensor in state.averaged.module.state_dict().items()}
 
 
-def _fingerprint(model: Detector, train_set: Images, validation: Images, recipe: Recipe) -> str:
+def _fingerprint(model: Detector, train_set: TrainSet, validation: Images, recipe: Recipe) -> str:
     """Return a hash of the network, its initial weights, the images, and the recipe: 12 hexadecimal digits."""
-    description = [type(model).__name__, model.config, asdict(recipe), list(train_set.files), list(validation.files)]
+    train_files = list(train_set.files) if isinstance(train_set, Images) else train_set.counts
+    description = [type(model).__name__, model.config, asdict(recipe), train_files, list(validation.files)]
     digest = hashlib.sha256(json.dumps(description).encode())
     for images in (train_set, validation):
-        for tensor in (images.pixels, images.labels, images.object_class):
-            digest.update(tensor.cpu().numpy().tobytes())
+        if isinstance(images, Images):
+            for tensor in (images.pixels, images.labels, images.object_class):
+                digest.update(tensor.cpu().numpy().tobytes())
     for tensor in model.state_dict().values():
         digest.update(tensor.cpu().numpy().tobytes())
     return digest.hexdigest()[:12]

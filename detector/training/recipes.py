@@ -25,7 +25,7 @@ class Recipe:
         warmup: share of the steps in which the learning rate rises.
         ema_decay: decay of the weights' exponential moving average, a step.
         max_translation: largest random translation, in pixels.
-        cutmix: share of the images that get a patch of another image (`data.transforms.cutmix`).
+        cutmix: share of the images that get a patch of another image (`data.transforms.augment_and_mix`).
         images: number of training images, sampled at random; None for all.
         frozen_blocks: how many of `Detector.blocks`, from the input on, keep their weights.
         layer_decay: each block's learning rate as a share of the next block's, up to the head (Howard and Ruder 2018,

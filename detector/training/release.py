@@ -12,6 +12,7 @@ from detector.data.dataset import Dataset, load_cifake_only, make_toy_dataset
 from detector.inference.calibration import calibrate
 from detector.models.weights import NATIVE_RELEASED, round_weights, save_model
 from detector.training.checkpoints import delete_checkpoint
+from detector.training.distributed import processes, rank
 from detector.training.loop import train_and_keep
 from detector.training.native import release_native
 from detector.training.recipes import RELEASES
@@ -26,6 +27,8 @@ def release(name: str, *, smoke: bool = False) -> Path:
         name: one of RELEASES, which are trained on CIFAKE, or of NATIVE_RELEASED.
         smoke: take one step on a few toy images and write into build/smoke/ only.
     """
+    if name in NATIVE_RELEASED and processes() > 1:
+        raise UserError(f"{name} trains a linear head in one process. Run the command without torchrun.")
     if name in NATIVE_RELEASED:
         return release_native(
             name, files.BUILD_DIR / "smoke" / f"{name}.safetensors" if smoke else files.model_file(name)
@@ -37,7 +40,9 @@ def release(name: str, *, smoke: bool = False) -> Path:
         train_release(name, data, path, epochs=1, batch_size=32, images=32)
         return path
     path = files.model_file(name)
-    print(train_release(name, load_cifake_only(), path).to_string())
+    history = train_release(name, load_cifake_only(), path)
+    if rank() == 0:
+        print(history.to_string())
     return path
 
 
@@ -55,6 +60,8 @@ def train_release(name: str, data: Dataset, path: Path, **changes) -> pd.DataFra
     torch.manual_seed(recipe.seed)  # of the initial weights
     network = RELEASES[name].network()
     model, history, checkpoint = train_and_keep(network, data.train, data.validation, recipe, name=name)
+    if rank() > 0:
+        return history
     model = round_weights(model)  # calibrate the weights as the file has them
     calibrate(model, data.train, data.calibration)
     save_model(

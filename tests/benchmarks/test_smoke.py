@@ -23,6 +23,19 @@ EXPECTED = {  # name -> (experiments, metrics, keys of the slice)
     "edits": ({"edits"}, {"called_fake", "mean_probability"}, {"edit"}),
     "no_photo": ({"no photo"}, {"recall"}, {"kind"}),
     "ood": ({"ood scores"}, {"auc"}, {"score", "images"}),
+    "scaling": (
+        {"scaling"},
+        {
+            "rate, 1 process",
+            "rate, 2 processes",
+            "rate, from shards",
+            "rate, reading alone",
+            "efficiency of 2 processes",
+            "efficiency from shards",
+            "reading relative to training",
+        },
+        set(),
+    ),
     "seeds": ({"seeds"}, {"accuracy"}, set()),
     "shortcuts": ({"shortcuts"}, {"auc", "auc_drop"}, {"stream", "property"}),
     "speed": (

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from detector.data.transforms import augment, cutmix, to_unit
+from detector.data.transforms import augment, augment_and_mix, to_unit
 
 
 def noise(count: int = 64, side: int = 32) -> torch.Tensor:
@@ -58,8 +58,9 @@ def test_augment_keeps_the_stored_pixels():
 
 @pytest.mark.parametrize("side", [32, 48])
 def test_cutmix_pastes_a_square_and_returns_its_area(side):
-    batch = to_unit(noise(200, side))
-    mixed, others, own = cutmix(batch, rng(), 0.5)
+    pixels = noise(200, side)
+    batch = augment(pixels, rng())  # the same moves, because they are drawn first
+    mixed, others, own = augment_and_mix(pixels, rng(), slice(None), max_translation=2, cutmix=0.5)
     pasted = (mixed != batch).any(1)  # (B, S, S)
     for row, (image, mask, other, fraction) in enumerate(zip(mixed, pasted, batch[others], own, strict=True)):
         if fraction < 1 and others[row] != row:
@@ -73,9 +74,21 @@ def test_cutmix_pastes_a_square_and_returns_its_area(side):
     assert 0.3 < (own < 1).float().mean() < 0.6  # some squares are empty, some images get a square of themselves
 
 
-def test_cutmix_of_no_images_changes_nothing():
-    batch = to_unit(noise())
-    mixed, others, own = cutmix(batch, rng(), 0.0)
-    assert torch.equal(mixed, batch)
-    assert torch.equal(others, torch.arange(len(batch)))
+def test_cutmix_of_no_images_only_augments():
+    pixels = noise()
+    mixed, others, own = augment_and_mix(pixels, rng(), slice(None), max_translation=2, cutmix=0.0)
+    assert torch.equal(mixed, augment(pixels, rng()))
+    assert torch.equal(others, torch.arange(len(pixels)))
     assert (own == 1).all()
+
+
+@pytest.mark.parametrize("cutmix", [0.0, 0.5])
+@pytest.mark.parametrize("processes", [2, 4])
+def test_rows_do_not_depend_on_the_rows_that_are_asked_for(cutmix, processes):
+    pixels, options = noise(), {"max_translation": 2, "cutmix": cutmix}
+    whole = augment_and_mix(pixels, rng(), slice(None), **options)
+    own = len(pixels) // processes
+    slices = [slice(first, first + own) for first in range(0, len(pixels), own)]
+    shares = [augment_and_mix(pixels, rng(), rows, **options) for rows in slices]
+    for expected, found in zip(whole, zip(*shares, strict=True), strict=True):
+        assert torch.equal(expected, torch.cat(found))

@@ -16,7 +16,7 @@ from sklearn.calibration import calibration_curve
 
 from detector.data import dataset, toy
 from detector.data.dataset import SPLITS, Images, make_toy_dataset, split
-from detector.data.transforms import augment, cutmix, to_unit
+from detector.data.transforms import augment, augment_and_mix, to_unit
 from detector.inference.predict import predict, predict_features, predict_ood_scores
 from detector.metrics import calibration, classification, intervals, summary
 from detector.metrics.comparison import compare, holm
@@ -306,8 +306,9 @@ def test_cutmix_keeps_shape_type_and_values(examples):
     @examples(80, 3000)
     @given(batches(), SEEDS, st.floats(0, 1))
     def check(pixels: torch.Tensor, seed: int, share: float) -> None:
-        batch = to_unit(pixels)
-        mixed, others, own = cutmix(batch, torch.Generator().manual_seed(seed), share)
+        batch = augment(pixels, torch.Generator().manual_seed(seed), max_translation=0)
+        rng = torch.Generator().manual_seed(seed)
+        mixed, others, own = augment_and_mix(pixels, rng, slice(None), max_translation=0, cutmix=share)
         assert mixed.shape == batch.shape and mixed.dtype == own.dtype == torch.float32
         assert sorted(others.tolist()) == list(range(len(batch)))
         kept, pasted = (mixed == batch).all(1), (mixed == batch[others]).all(1)  # (B, S, S)

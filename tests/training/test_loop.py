@@ -13,7 +13,7 @@ from detector.data.dataset import Dataset, Images
 from detector.inference.decision import decide
 from detector.inference.predict import predict
 from detector.models.cnn import CNN
-from detector.training import loop
+from detector.training import batches, loop
 from detector.training.loop import train, train_and_keep
 from detector.training.recipes import Recipe
 
@@ -43,6 +43,11 @@ def same_weights(one: CNN, other: CNN) -> bool:
 
 def without_speed(history: pd.DataFrame) -> pd.DataFrame:
     return history.drop(columns="images_per_second")
+
+
+def unmixed(pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return what `augment_and_mix` returns where it changes nothing."""
+    return pixels / 255, torch.arange(len(pixels)), torch.ones(len(pixels))
 
 
 def interrupt() -> None:
@@ -123,16 +128,16 @@ def test_the_best_weights_are_returned_not_the_last(toy, monkeypatch):
 def test_training_is_augmented_and_validation_is_not(toy, monkeypatch):
     augmented, scored, features = [], [], CNN.features
 
-    def augment(pixels, _rng, **_options):
+    def augment_and_mix(pixels, _rng, _rows, **_options):
         augmented.append(len(pixels))
-        return pixels / 255
+        return unmixed(pixels)
 
     def note(self, pixels):
         if not self.training:
             scored.append(pixels)
         return features(self, pixels)
 
-    monkeypatch.setattr(loop, "augment", augment)
+    monkeypatch.setattr(loop, "augment_and_mix", augment_and_mix)
     monkeypatch.setattr(CNN, "features", note)
     train(fresh(), *subsets(toy), RECIPE)
     assert sum(augmented) == RECIPE.epochs * 320
@@ -156,7 +161,12 @@ def test_evaluations_within_an_epoch_keep_its_order(toy, monkeypatch):
     """Each epoch has each image once, and the history's index is the epoch at each evaluation."""
     train_set, validation = subsets(toy)
     batches = []
-    monkeypatch.setattr(loop, "augment", lambda pixels, rng, **_: (batches.append(pixels), pixels / 255)[1])
+
+    def note(pixels, _rng, _rows, **_options):
+        batches.append(pixels)
+        return unmixed(pixels)
+
+    monkeypatch.setattr(loop, "augment_and_mix", note)
     _, history = train(fresh(), train_set, validation, replace(RECIPE, epochs=2, evaluations_per_epoch=4))
     assert history.index.tolist() == pytest.approx([0.2, 0.5, 0.8, 1, 1.2, 1.5, 1.8, 2])  # of 10 steps an epoch
     first, second = torch.cat(batches).split(320)
@@ -225,19 +235,19 @@ def test_cutmix_mixes_the_targets_by_area(toy, monkeypatch):
     """A quarter of each image comes from the next image of its batch, and so does a quarter of its target."""
     seen, loss = [], torch.nn.functional.binary_cross_entropy_with_logits
 
-    def cutmix(batch, _rng, share):
-        assert share == 0.5
-        return batch, torch.arange(len(batch)).roll(-1), torch.full((len(batch),), 0.75)
+    def augment_and_mix(pixels, _rng, _rows, *, max_translation, cutmix):
+        assert (max_translation, cutmix) == (2, 0.5)
+        return pixels / 255, torch.arange(len(pixels)).roll(-1), torch.full((len(pixels),), 0.75)
 
     def note(logits, targets):
         seen.append(targets)
         return loss(logits, targets)
 
-    monkeypatch.setattr(loop, "cutmix", cutmix)
+    monkeypatch.setattr(loop, "augment_and_mix", augment_and_mix)
     monkeypatch.setattr(loop.F, "binary_cross_entropy_with_logits", note)
     recipe = replace(RECIPE, epochs=1, cutmix=0.5)
     train(fresh(), *subsets(toy), recipe)
-    (rows,) = loop._batch_rows(320, recipe, range(1))
+    (rows,) = batches.batch_rows(320, recipe, range(1))
     labels = toy.train[:320].labels[rows].float()
     assert torch.equal(seen[0], 0.75 * labels + 0.25 * labels.roll(-1))
 
