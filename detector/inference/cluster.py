@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from itertools import chain
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from detector.inference.storage import (
     exists,
     list_inputs,
     name_of,
+    open_location,
     read_images,
     write_part,
 )
@@ -69,7 +70,7 @@ def predict_on_ray(address: str, locations: Sequence[str], out: str, weights: Pa
         _check_complete(units, out)
     else:
         images = errors = 0
-    print(f"{images} images scored, {len(completed)} inputs scored earlier: {out}")
+    print(f"{images} images scored, {len(completed)} inputs scored earlier: {name_of(out, open_location(out)[1])}")
     if errors:
         raise UserError(f"{errors} of {images} images could not be read. Their rows have the label 'error'.")
 
@@ -173,22 +174,35 @@ def connected(address: str) -> Iterator[None]:
     """
     import ray
 
-    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}  # no statistics sent, no warnings
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # else Ray sends statistics of its use
     options = {"address": address, "log_to_driver": False, "logging_level": logging.ERROR}
     if address == LOCAL:
         options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
     else:
         _check_answers(address)
     on_sigterm = signal.getsignal(signal.SIGTERM)
-    ray.init(**options)
-    signal.signal(signal.SIGTERM, on_sigterm)  # Ray has replaced it
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    with _discarded_output():
+        try:
+            ray.init(**options)
+            signal.signal(signal.SIGTERM, on_sigterm)  # Ray has replaced it
+            context = ray.data.DataContext.get_current()
+            context.enable_progress_bars = context.print_on_execution_start = False
+            logging.getLogger("ray.data").setLevel(logging.ERROR)
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _discarded_output() -> Iterator[None]:
+    """Discard what Ray's threads and libraries print; a progress bar still reaches the terminal."""
+    with os.fdopen(os.dup(2), "w", errors="backslashreplace") as terminal, open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            with redirect_stdout(nowhere), redirect_stderr(terminal):
+                yield
+        finally:
+            os.dup2(terminal.fileno(), 2)
 
 
 def _check_answers(address: str) -> None:

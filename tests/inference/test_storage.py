@@ -1,34 +1,16 @@
 """Inputs and part files: folders, shards and S3; damage is a row, and a failing storage is none."""
 
-import io
 import tarfile
 
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from detector.core.console import UserError
 from detector.data.decode import MAX_BYTES
 from detector.inference import storage
 
 pytest.importorskip("pyarrow")
-
-
-def png(seed: int, side: int = 48) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)).save(stream, "PNG")
-    return stream.getvalue()
-
-
-def write_shard(path, members: dict[str, bytes]) -> bytes:
-    """Write a tar file with these members and return its bytes."""
-    with tarfile.open(path, "w") as archive:
-        for name, data in members.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    return path.read_bytes()
 
 
 def test_a_folder_is_listed_without_litter_and_part_files(tmp_path):
@@ -59,7 +41,7 @@ def test_a_file_name_that_is_not_utf8_is_named(tmp_path):
         storage.list_inputs(str(tmp_path))
 
 
-def test_a_shard_yields_its_images_and_not_their_sidecars(tmp_path):
+def test_a_shard_yields_its_images_and_not_their_sidecars(tmp_path, png, write_shard):
     members = {"0.json": b"{}", "0.png": png(0), "below/1.JPG": b"one", "1.cls": b"3", "._1.jpg": b"litter"}
     write_shard(tmp_path / "s.tar", members)
     read = [(name, read()) for name, read in storage.read_images(str(tmp_path), str(tmp_path / "s.tar"))]
@@ -87,7 +69,7 @@ def read_all(path) -> list[tuple[str, str]]:
         (0, {"": "The shard cannot be read to its end"}),
     ],
 )
-def test_a_shard_that_is_cut_is_one_more_row(length, expected, tmp_path):
+def test_a_shard_that_is_cut_is_one_more_row(length, expected, tmp_path, write_shard):
     whole = write_shard(tmp_path / "s.tar", {f"{i}.png": bytes(2000) for i in range(3)})
     (tmp_path / "s.tar").write_bytes(whole[:length])
     results = read_all(tmp_path / "s.tar")
