@@ -38,6 +38,7 @@ from detector.models.weights import read_metadata
 LOCAL = "local"
 PART = 256  # rows of a Parquet file, and images that a worker may have to score again after a failure
 MAX_TASKS = 10_000  # that Ray keeps track of, each with one or more units
+TASK_HOURS = 24  # without a finished task: Ray restarts a worker without limit if an image always ends it
 ANSWER_SECONDS = 30  # within which a cluster must accept a connection
 OBJECT_STORE = 100 * 2**20  # bytes: names and counts pass through it, images do not
 
@@ -150,8 +151,13 @@ def _run(units: list[dict], out: str, weights: Path | None) -> tuple[int, int]:
                     raise UserError(f"The storage failed ({counts['failure']}). Start again: finished images are kept.")
                 images, errors = images + counts["images"], errors + counts["errors"]
                 bar.update(counts["inputs"])
+    except ray.data.exceptions.ExecutionTimeoutError as error:
+        raise UserError(
+            f"No worker finished a task within {TASK_HOURS} hours: a shard is too large, or an image ends its worker. "
+            "Finished images are kept."
+        ) from error
     except ray.exceptions.RayError as error:
-        reason = str(error).strip().splitlines()[-1]
+        reason = str(error).strip().splitlines()[-1].removesuffix(".")
         raise UserError(f"Ray stopped ({reason}). Start again: finished images are kept.") from error
     return images, errors
 
@@ -175,7 +181,7 @@ def connected(address: str) -> Iterator[None]:
     import ray
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # else Ray sends statistics of its use
-    options = {"address": address, "log_to_driver": False, "logging_level": logging.ERROR}
+    options = {"address": address, "log_to_driver": False, "logging_level": logging.CRITICAL}
     if address == LOCAL:
         options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
     else:
@@ -187,7 +193,8 @@ def connected(address: str) -> Iterator[None]:
             signal.signal(signal.SIGTERM, on_sigterm)  # Ray has replaced it
             context = ray.data.DataContext.get_current()
             context.enable_progress_bars = context.print_on_execution_start = False
-            logging.getLogger("ray.data").setLevel(logging.ERROR)
+            context.execution_no_progress_timeout_s = TASK_HOURS * 3600  # 30 minutes is too short for a large shard
+            logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # its errors are raised, too
             yield
         finally:
             ray.shutdown()
