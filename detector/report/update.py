@@ -61,11 +61,15 @@ def released_table() -> str:
 
 def write_released_table(page: Path | None = None) -> None:
     """Put `released_table` between the marks of README. Raises UserError if the page has no marks."""
-    page = page or files.README
-    text = page.read_text(encoding="utf-8")
-    if not all(mark in text for mark in MARKS):
-        raise UserError(f"{page} has no place for the results. Put these two lines into it: {' and '.join(MARKS)}.")
-    before, rest = text.split(MARKS[0])
-    after = rest.split(MARKS[1])[1]
+    write_between_marks(page or files.README, MARKS, released_table())
+
+
+def write_between_marks(page: Path, marks: tuple[str, str], text: str) -> None:
+    """Replace the lines between two marks of a page. Raises UserError if the page has no marks."""
+    old = page.read_text(encoding="utf-8")
+    if not all(mark in old for mark in marks):
+        raise UserError(f"{page} has no place for the results. Put these two lines into it: {' and '.join(marks)}.")
+    before, rest = old.split(marks[0])
+    after = rest.split(marks[1])[1]
     with files.atomic_write(page) as part:
-        part.write_text(f"{before}{MARKS[0]}\n{released_table()}\n{MARKS[1]}{after}", encoding="utf-8")
+        part.write_text(f"{before}{marks[0]}\n{text}\n{marks[1]}{after}", encoding="utf-8")
