@@ -23,7 +23,7 @@ from benchmarks.study import Study, open_study, single, study_parser
 from detector.core import files
 from detector.core.console import UserError, progress, run_command
 from detector.core.device import device_name
-from detector.evaluation.results import result_rows, slice_of, with_slice_columns
+from detector.evaluation.results import pivot, result_rows, slice_of, with_slice_columns
 from detector.metrics.intervals import metric_table
 from detector.report.model_card import markdown
 from detector.report.update import write_between_marks
@@ -35,7 +35,8 @@ SMOKE_RUNS = {"cnn": (48, (4, 8))}
 SHARDS = 8  # of a run, so that each core has work
 SAMPLE_SECONDS = 0.1
 MILLIONS, CORES, PRICE, MEGABYTES = 100, 1000, 0.05, 0.2  # assumptions of the cost: USD per core-hour, MB per image
-UNITS = {"worker_seconds": "s", "worker_memory": "MiB", "driver_memory": "MiB", "images_per_core_second": "images/s"}
+RATE = "images_per_core_second"
+UNITS = {"worker_seconds": "s", "worker_memory": "MiB", "driver_memory": "MiB", RATE: "images/s"}
 
 
 def write_shards(folder: Path, side: int, images: int) -> None:
@@ -85,21 +86,19 @@ def add_rows(study: Study, model: str, side: int, images: int, values: dict[str,
 
 def section(results: pd.DataFrame) -> str:
     """Return the section 'Scoring' of SCALING.md, in Markdown, from the study's rows."""
-    wide = with_slice_columns(results).set_index("metric")
-    runs = wide.loc["worker_seconds"].set_index(["model", "side", "images"])[["value"]].join(
-        [wide.loc[name].set_index(["model", "side", "images"])["value"].rename(name) for name in list(UNITS)[1:3]]
-    )  # fmt: skip
+    is_rate = results["metric"] == RATE
+    runs = pivot(results[~is_rate], ["model", "side", "images"], "metric")
     measured = pd.DataFrame(
         {
             "model": [model for model, _, _ in runs.index],
             "pixels": [f"{side}×{side}" for _, side, _ in runs.index],
-            "CPU time of the workers": [f"{value:.0f} s" for value in runs["value"]],
+            "CPU time of the workers": [f"{value:.0f} s" for value in runs["worker_seconds"]],
             "largest worker": [f"{value:.0f} MiB" for value in runs["worker_memory"]],
             "driver": [f"{value:.0f} MiB" for value in runs["driver_memory"]],
         },
         index=[f"{images} images" for _, _, images in runs.index],
     )
-    rates = wide.loc[["images_per_core_second"]].set_index("model")["value"]
+    rates = results[is_rate].set_index("model")["value"]
     hours = MILLIONS * 1e6 / rates / 3600
     cost = pd.DataFrame(
         {
@@ -114,8 +113,8 @@ def section(results: pd.DataFrame) -> str:
     return (
         f"Measured on one machine ({device}):\n\n{markdown(measured)}\n\n"
         f"{MILLIONS} million images on paper, from the rate per core of these runs:\n\n{markdown(cost)}\n\n"
-        f"Assumptions: a core-hour costs {PRICE} USD, an image has {MEGABYTES} MB, all cores are as fast as this one and "
-        "always busy, and the storage delivers what they read. The price of storage and of its requests is not included."
+        f"Assumptions: a core-hour costs {PRICE} USD and an image has {MEGABYTES} MB. All cores are as fast as this "
+        "one and always busy, and the storage delivers what they read. Storage and its requests are not in the price."
     )
 
 
@@ -129,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 add_rows(study, model, side, images, measure(model, side, images))
         rows = with_slice_columns(study.results()).query("model == @model and metric == 'worker_seconds'")
         slope, _ = np.polyfit(rows["images"].astype(int), rows["value"], 1)
-        add_rows(study, model, side, sum(numbers), {"images_per_core_second": 1 / slope})
+        add_rows(study, model, side, sum(numbers), {RATE: 1 / slope})
     text = section(study.results())
     if not study.smoke:
         write_between_marks(PAGE, MARKS, text)

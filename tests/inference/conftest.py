@@ -1,8 +1,8 @@
-"""Shared by the tests of storage and of Ray: images of noise, and shards."""
+"""Shared by the tests of storage and of Ray: images of noise, shards, and an S3 server."""
 
 import io
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -35,3 +35,17 @@ def png() -> Callable[[int], bytes]:
 def write_shard() -> Callable[[Path, dict[str, bytes]], bytes]:
     """Return a function that writes a tar file with the members given and returns its bytes."""
     return _write_shard
+
+
+@pytest.fixture
+def s3() -> Iterator[tuple[object, str]]:
+    """Return a client of an S3 server on this machine with an empty bucket, and a URI with a place for the key."""
+    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    address = "http://{}:{}".format(*server.get_host_and_port())
+    keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret", "region_name": "us-east-1"}
+    client = pytest.importorskip("boto3").client("s3", endpoint_url=address, **keys)
+    client.create_bucket(Bucket="bucket")
+    yield client, f"s3://key:secret@bucket/{{}}?endpoint_override={address}&region=us-east-1"
+    client.close()
+    server.stop()

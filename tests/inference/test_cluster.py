@@ -19,8 +19,6 @@ from detector.inference.files import COLUMNS, predict_files
 from detector.models.weights import load_model
 
 ray = pytest.importorskip("ray")
-moto_server = pytest.importorskip("moto.server")
-boto3 = pytest.importorskip("boto3")
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*")
 CNN = files.model_file("cnn")
@@ -77,21 +75,15 @@ def part_files(out: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in out.glob("*.parquet")}
 
 
-def test_folders_and_shards_on_disk_and_in_s3(two_nodes, tmp_path, png, write_shard, capsys):
+def test_folders_and_shards_on_disk_and_in_s3(two_nodes, s3, tmp_path, png, write_shard, capsys):
     """Every row equals that of `predict_files`, and only a new file is left to score."""
-    server = moto_server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    address = "http://{}:{}".format(*server.get_host_and_port())
-    keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret", "region_name": "us-east-1"}
-    s3 = boto3.client("s3", endpoint_url=address, **keys)
-    s3.create_bucket(Bucket="bucket")
-    uri = f"s3://key:secret@bucket/{{}}?endpoint_override={address}&region=us-east-1"
+    client, uri = s3
     (tmp_path / "in").mkdir()
     for name, data in {"a.png": png(0), "b.png": png(1), "bad.png": b"no image"}.items():
         (tmp_path / "in" / name).write_bytes(data)
-    s3.put_object(Bucket="bucket", Key="in/x/s.tar", Body=write_shard(tmp_path / "s.tar", {"0.png": png(2)}))
-    s3.put_object(Bucket="bucket", Key="in/c d.png", Body=png(3))
-    locations = [str(tmp_path / "in"), uri.format("in")]
+    client.put_object(Bucket="bucket", Key="in/x/s.tar", Body=write_shard(tmp_path / "s.tar", {"0.png": png(2)}))
+    client.put_object(Bucket="bucket", Key="in/c d.png", Body=png(3))
+    locations = [str(tmp_path / "in"), uri.format("in/")]
     with pytest.raises(UserError, match="1 of 5 images could not be read"):
         cluster.predict_on_ray(two_nodes.address, locations, uri.format("out"), CNN)
     assert capsys.readouterr().out == "5 images scored, 0 inputs scored earlier: s3://bucket/out\n"
@@ -101,7 +93,6 @@ def test_folders_and_shards_on_disk_and_in_s3(two_nodes, tmp_path, png, write_sh
     assert units == [{"location": locations[0], "paths": [str(new)]}]
     filesystem, folder = storage.open_location(uri.format("out"))
     table = pd.read_parquet(folder, filesystem=filesystem).sort_values("file", ignore_index=True)
-    server.stop()
     for seed in (2, 3):
         (tmp_path / f"{seed}.png").write_bytes(png(seed))
     paths = [

@@ -48,6 +48,17 @@ def test_a_shard_yields_its_images_and_not_their_sidecars(tmp_path, png, write_s
     assert read == [(f"{tmp_path}/s.tar/{name}", members[name]) for name in ("0.png", "below/1.JPG")]
 
 
+def test_a_shard_in_s3_is_read_by_few_requests(s3, tmp_path, write_shard, caplog):
+    client, uri = s3
+    members = {f"{i}.png": bytes(100_000) for i in range(5)}
+    client.put_object(Bucket="bucket", Key="in/s.tar", Body=write_shard(tmp_path / "s.tar", members))
+    caplog.clear()
+    with caplog.at_level("INFO", "werkzeug"):
+        read = {name: read() for name, read in storage.read_images(uri.format("in/"), "bucket/in/s.tar")}
+    assert read == {f"s3://bucket/in/s.tar/{name}": data for name, data in members.items()}
+    assert 1 <= sum("/bucket/in/s.tar" in record.getMessage() for record in caplog.records) <= 2
+
+
 def read_all(path) -> list[tuple[str, str]]:
     """Return the name of each image with what its reading raised, or 'read'."""
     results = []
@@ -94,7 +105,7 @@ def test_files_that_are_too_large_are_not_read(tmp_path):
 
 
 def test_a_storage_that_does_not_answer_is_no_row(tmp_path, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise OSError("AWS Error NETWORK_CONNECTION")
 
     class Broken:
