@@ -110,11 +110,11 @@ def _read_file(filesystem: "FileSystem", path: str) -> bytes:
                 raise UserError(too_large(file.size()))
             return file.read()
     except OSError as error:
-        raise_unless_of_file(error)
+        _raise_unless_of_file(error)
         raise UserError(f"The file cannot be read ({error.strerror}). Check that you may read it.") from error
 
 
-def raise_unless_of_file(error: OSError) -> None:
+def _raise_unless_of_file(error: OSError) -> None:
     """Raise an error of the storage again, such as a lost connection, which has no `errno`; ignore an error of a file.
 
     As the row of a file, an error of the storage would be final. A run that stops can be continued.
@@ -150,7 +150,7 @@ def _read_shard(filesystem: "FileSystem", path: str, name: str) -> Iterator[tupl
                 archive.members.clear()  # tarfile would keep the header of each member
     except (tarfile.TarError, OSError) as error:
         if not isinstance(error, tarfile.TarError):
-            raise_unless_of_file(error)
+            _raise_unless_of_file(error)
         yield name, partial(_fail, f"The shard cannot be read to its end ({error}). Use another copy.")
 
 
