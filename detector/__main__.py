@@ -5,7 +5,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from detector.core.console import run_command
+from detector.core.console import UserError, run_command
 
 
 def report(options: argparse.Namespace) -> None:
@@ -18,9 +18,16 @@ def report(options: argparse.Namespace) -> None:
 
 def predict(options: argparse.Namespace) -> None:
     """Predict REAL, FAKE or 'not sure' for images and folders of images."""
-    from detector.inference.files import predict_paths
+    if options.ray or options.out:
+        from detector.inference.cluster import predict_on_ray
 
-    predict_paths(options.paths, options.weights, options.csv)
+        if not (options.ray and options.out) or options.csv:
+            raise UserError("--ray ADDRESS and --out DIR go together, and not with --csv. Name both, without --csv.")
+        predict_on_ray(options.ray, options.paths, options.out, options.weights)
+    else:
+        from detector.inference.files import predict_paths
+
+        predict_paths([Path(path) for path in options.paths], options.weights, options.csv)
 
 
 def demo(options: argparse.Namespace) -> None:
@@ -124,9 +131,11 @@ def parser() -> argparse.ArgumentParser:
     added.add_argument("--budget", default="standard", help="quick, standard or full (default: standard)")
     added.add_argument("--replace", action="store_true", help="for maintainers: replace the committed report")
     added = command(predict)
-    added.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    added.add_argument("paths", nargs="+", metavar="PATH", help="with --ray also WebDataset shards, and URIs")
     added.add_argument("--csv", type=Path, metavar="FILE", help="also write predictions and errors to FILE")
     added.add_argument("--weights", type=Path, help="default: the default model in models/")
+    added.add_argument("--ray", metavar="ADDRESS", help="score on a Ray cluster, or on this machine's cores: local")
+    added.add_argument("--out", metavar="DIR", help="with --ray: the folder or URI of the Parquet files")
     added = command(demo)
     added.add_argument("--port", type=_port, help="default: the first free one from 7860")
     added = command(train)

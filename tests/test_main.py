@@ -60,7 +60,7 @@ def test_predictions_before_an_interruption_are_kept(tmp_path, monkeypatch, caps
 
     monkeypatch.setattr(many, "load_model", lambda path: None)
     monkeypatch.setattr(many, "predict_files", interrupted)
-    options = argparse.Namespace(weights=None, paths=[tmp_path], csv=tmp_path / "out.csv")
+    options = argparse.Namespace(weights=None, paths=[tmp_path], csv=tmp_path / "out.csv", ray=None, out=None)
     assert run_command(lambda: commands.predict(options)) == 130
     assert pd.read_csv(tmp_path / "out.csv")["file"].tolist() == ["a.png"]
     assert "interrupted" in capsys.readouterr().err
@@ -71,7 +71,7 @@ def test_a_table_that_cannot_be_written_is_reported_before_anything_is_scored(tm
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setattr(many, "load_model", lambda path: None)
     monkeypatch.setattr(many, "predict_files", lambda *given: scored.append(given) or [])
-    options = argparse.Namespace(weights=None, paths=[tmp_path], csv=tmp_path / "file" / "out.csv")
+    options = argparse.Namespace(weights=None, paths=[tmp_path], csv=tmp_path / "file" / "out.csv", ray=None, out=None)
     assert run_command(lambda: commands.predict(options)) == 1
     assert "out.csv" in capsys.readouterr().err
     assert not scored

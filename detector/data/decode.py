@@ -46,13 +46,14 @@ def read_file(path: Path) -> bytes:
         if not path.is_file():  # a named pipe would never end
             raise UserError("There is no such file. Check the path.")
         if path.stat().st_size > MAX_BYTES:
-            raise UserError(_too_large(path.stat().st_size))
+            raise UserError(too_large(path.stat().st_size))
         return path.read_bytes()
     except OSError as error:
         raise UserError(f"The file cannot be read ({error.strerror}). Check that you may read it.") from error
 
 
-def _too_large(size: int) -> str:
+def too_large(size: int) -> str:
+    """Return the message for a file of more than MAX_BYTES. `size` is in bytes."""
     return f"The file has {size / 2**20:.0f} MB. Use a file of at most {MAX_BYTES // 2**20} MB."
 
 
@@ -64,7 +65,7 @@ def decode_image(data: bytes) -> Image.Image:
     Raises UserError if the file is too large, is damaged, or is not an image in one of FORMATS or HEIC.
     """
     if len(data) > MAX_BYTES:
-        raise UserError(_too_large(len(data)))
+        raise UserError(too_large(len(data)))
     if has_too_many_scans(data):
         raise UserError(f"The JPEG file has more than {MAX_SCANS} scans, which would take too long. Save it again.")
     try:

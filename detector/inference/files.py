@@ -2,7 +2,8 @@
 
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ def predict_paths(paths: Sequence[Path], weights: Path | None = None, csv: Path 
     if csv and csv.exists():
         _check_is_table(csv)
         found = [file for file in found if file.resolve() != csv.resolve()]
-    models = {weights.stem: load_model(weights)} if weights else released_models([*NATIVE_RELEASED, *RELEASED])
+    models = load_models(weights)
     rows, saved = [], time.monotonic()
     if csv:
         write_predictions(pd.DataFrame(columns=COLUMNS), csv)  # an unwritable file is reported now, not after hours
@@ -59,6 +60,11 @@ def predict_paths(paths: Sequence[Path], weights: Path | None = None, csv: Path 
         raise UserError(f"There are no files in {', '.join(map(str, paths))}. Name an image or a folder of images.")
     if failed:
         raise UserError(f"{len(failed)} of {len(rows)} files could not be read as images. The reasons are above.")
+
+
+def load_models(weights: Path | None) -> dict[str, Detector]:
+    """Return the model of a file by its stem, or all released models by name."""
+    return {weights.stem: load_model(weights)} if weights else released_models([*NATIVE_RELEASED, *RELEASED])
 
 
 def _check_is_table(path: Path) -> None:
@@ -97,19 +103,30 @@ def predict_files(models: Mapping[str, Detector], paths: Sequence[Path], wanted:
     cannot be read as an image has the label 'error' and the error as the reason.
     """
     for path in paths:
-        row = {"file": str(path), "label": "error", "probability": np.nan, "reason": "", "evidence": "", "model": ""}
-        try:
-            data = read_file(path)
-            image = decode_image(data)
-            name, _ = choose_model(models, image, wanted)
-            prediction = predict_image(models[name], image)
-        except UserError as error:
-            yield row | {"reason": str(error)}
-            continue
-        reason = f"{prediction.reason}. {prediction.frame}" if prediction.frame else prediction.reason
-        evidence = "; ".join(f"{item.kind}: {item.value}" for item in find_evidence(data))
-        decision = {"label": prediction.label or ABSTAIN, "probability": prediction.probability}
-        yield row | decision | {"reason": reason, "evidence": evidence, "model": name}
+        yield predict_file(models, str(path), partial(read_file, path), wanted)
+
+
+def predict_file(
+    models: Mapping[str, Detector], file: str, read: Callable[[], bytes], wanted: str = AUTOMATIC
+) -> dict[str, str | float]:
+    """Decide on one image file; return its row as `predict_files` yields it.
+
+    Args:
+        file: its name in the row.
+        read: returns its bytes, or raises UserError.
+    """
+    row = {"file": file, "label": "error", "probability": np.nan, "reason": "", "evidence": "", "model": ""}
+    try:
+        data = read()
+        image = decode_image(data)
+        name, _ = choose_model(models, image, wanted)
+        prediction = predict_image(models[name], image)
+    except UserError as error:
+        return row | {"reason": str(error)}
+    reason = f"{prediction.reason}. {prediction.frame}" if prediction.frame else prediction.reason
+    evidence = "; ".join(f"{item.kind}: {item.value}" for item in find_evidence(data))
+    decision = {"label": prediction.label or ABSTAIN, "probability": prediction.probability}
+    return row | decision | {"reason": reason, "evidence": evidence, "model": name}
 
 
 def write_predictions(table: pd.DataFrame, path: Path) -> None:
