@@ -48,13 +48,17 @@ def assert_same(session: onnxruntime.InferenceSession, model: Detector, pixels: 
 
 def test_probabilities_are_those_of_pytorch_on_a_thousand_images(small_cnn, toy, tmp_path):
     small_cnn.temperature.fill_(3)
+    small_cnn.confidence_threshold.fill_(0.75)
     small_cnn.flip_tta = True
     small_cnn.feature_bank.copy_(predict_features(small_cnn, toy.train.pixels[:500]))
     pixels = toy.test.pixels[:1000]
     small_cnn.head.bias.data -= 3 * predict_logits(small_cnn, pixels).median()
     path = write_onnx(small_cnn, tmp_path / "cnn.onnx", {"model": "cnn"})
     assert list(tmp_path.iterdir()) == [path] and len(pixels) == 1000
-    assert_same(onnxruntime.InferenceSession(path), small_cnn, pixels)
+    session = onnxruntime.InferenceSession(path)
+    assert_same(session, small_cnn, pixels)
+    thresholds = json.loads(session.get_modelmeta().custom_metadata_map["thresholds"])
+    assert thresholds == {name: getattr(small_cnn, name).item() for name in ("ood_threshold", "confidence_threshold")}
 
 
 @pytest.mark.parametrize(("name", "count"), [("cnn", 1000), ("transfer", 20)])
