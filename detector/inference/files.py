@@ -111,11 +111,13 @@ def predict_file(
 ) -> dict[str, str | float]:
     """Decide on one image file; return its row as `predict_files` yields it.
 
+    Bytes that are not UTF-8, which no table of pandas with pyarrow can hold, are escaped.
+
     Args:
         file: its name in the row.
         read: returns its bytes, or raises UserError.
     """
-    row = {"file": file, "label": "error", "probability": np.nan, "reason": "", "evidence": "", "model": ""}
+    row = {"file": _utf8(file), "label": "error", "probability": np.nan, "reason": "", "evidence": "", "model": ""}
     try:
         data = read()
         image = decode_image(data)
@@ -126,16 +128,20 @@ def predict_file(
     reason = f"{prediction.reason}. {prediction.frame}" if prediction.frame else prediction.reason
     evidence = "; ".join(f"{item.kind}: {item.value}" for item in find_evidence(data))
     decision = {"label": prediction.label or ABSTAIN, "probability": prediction.probability}
-    return row | decision | {"reason": reason, "evidence": evidence, "model": name}
+    return row | decision | {"reason": reason, "evidence": _utf8(evidence), "model": name}
+
+
+def _utf8(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def write_predictions(table: pd.DataFrame, path: Path) -> None:
     """Write rows of `predict_files` as CSV.
 
-    A file name that a spreadsheet would read as a formula gets an apostrophe; bytes that are not UTF-8 are escaped.
+    A file name that a spreadsheet would read as a formula gets an apostrophe.
     """
     names = table["file"].astype(str)
     formula = names.str.startswith(("=", "+", "-", "@", "\t", "\r"))
     safe = table.assign(file=names.where(~formula, "'" + names))
     with files.atomic_write(path) as part:
-        safe.to_csv(part, index=False, float_format="%.6f", lineterminator="\n", errors="backslashreplace")
+        safe.to_csv(part, index=False, float_format="%.6f", lineterminator="\n")

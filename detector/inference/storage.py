@@ -172,7 +172,7 @@ def _fail(message: str) -> bytes:
     raise UserError(message)
 
 
-def write_part(out: str, name: str, rows: Sequence[dict], inputs: Sequence[str]) -> None:
+def write_part(out: str, name: str, rows: list[dict], inputs: Sequence[str]) -> None:
     """Write rows of `predict_files` as the Parquet file `name` into the folder `out`, completely or not at all.
 
     Args:
@@ -189,17 +189,11 @@ def write_part(out: str, name: str, rows: Sequence[dict], inputs: Sequence[str])
     filesystem.move(part, f"{folder}/{name}")
 
 
-def _table(rows: Sequence[dict], inputs: Sequence[str]) -> "pyarrow.Table":
+def _table(rows: list[dict], inputs: Sequence[str]) -> "pyarrow.Table":
     import pyarrow
 
     types = {name: pyarrow.float64() if name == "probability" else pyarrow.string() for name in COLUMNS}
-    escaped = [{name: _utf8(value) for name, value in row.items()} for row in rows]
-    return pyarrow.Table.from_pylist(escaped, pyarrow.schema(types, {INPUTS: json.dumps(list(inputs))}))
-
-
-def _utf8(value: str | float) -> str | float:
-    """Escape the bytes of a name that are not UTF-8."""
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+    return pyarrow.Table.from_pylist(rows, pyarrow.schema(types, {INPUTS: json.dumps(list(inputs))}))
 
 
 def exists(location: str, name: str) -> bool:

@@ -65,7 +65,8 @@ def test_file_names_are_not_formulas(tmp_path):
     assert pd.read_csv(tmp_path / "out.csv")["file"].tolist() == ["'=1+1", "a.png"]
 
 
-def test_file_names_that_are_not_utf8_are_escaped(tmp_path):
-    rows = {"file": [os.fsdecode(b"caf\xe9.png"), "b.png"], "label": "REAL", "probability": 0.1, "reason": ""}
+def test_file_names_that_are_not_utf8_are_escaped(small_cnn, tmp_path):
+    (tmp_path / os.fsdecode(b"caf\xe9.png")).write_bytes(b"no image")
+    rows = predict_files({"cnn": small_cnn}, find_files([tmp_path]))
     write_predictions(pd.DataFrame(rows), tmp_path / "out.csv")
-    assert pd.read_csv(tmp_path / "out.csv")["file"].str[:3].tolist() == ["caf", "b.p"]
+    assert pd.read_csv(tmp_path / "out.csv")["file"].tolist() == [str(tmp_path / "caf\\udce9.png")]
