@@ -136,7 +136,7 @@ def leaks_by_distance(
     across = pairs[(pairs["set"] == "test") & (pairs["duplicate_in"] == "train")]
     nearest = across.groupby(["class", "file"])["distance"].min()
     rows = {f"{limit:.3f}": nearest[nearest <= limit].groupby("class").size() for limit in limits}
-    table = pd.DataFrame.from_dict(rows, orient="index").reindex(columns=CLASSES).fillna(0).astype(int)
+    table = pd.DataFrame.from_dict(rows, orient="index").reindex(list(rows), columns=CLASSES).fillna(0).astype(int)
     return table.rename_axis("distance up to")
 
 
