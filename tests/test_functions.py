@@ -41,9 +41,9 @@ def test_an_import_loads_nothing_heavy(code):
 def test_a_prediction_loads_nothing_that_it_does_not_use(tmp_path):
     Image.effect_noise((80, 70), 60).convert("RGB").save(tmp_path / "image.jpg")
     check = (
-        "import argparse, pathlib, sys\nfrom detector.__main__ import predict\n"
-        f"paths = [pathlib.Path({str(tmp_path / 'image.jpg')!r})]\n"
-        "predict(argparse.Namespace(paths=paths, weights=None, csv=None))\n"
+        "import sys\nfrom detector.__main__ import parser\n"
+        f"options = parser().parse_args(['predict', {str(tmp_path / 'image.jpg')!r}])\n"
+        "options.function(options)\n"
         f"print([name for name in {HEAVY} if name in sys.modules and name != 'timm'])"
     )
     done = subprocess.run([sys.executable, "-c", check], cwd=files.ROOT, capture_output=True, text=True, check=True)

@@ -191,6 +191,7 @@ def mistakes_table() -> pd.DataFrame:
     """Return reported and true accuracy (%) of each mistake, as means over seeds, and their differences in points."""
     means = 100 * mistake_runs().groupby("mistake", sort=False)[["reported", "accuracy"]].mean()
     cost, confidence = means["accuracy"] - means.loc["none", "accuracy"], means["reported"] - means["accuracy"]
+    means = means.rename(columns={"reported": "as reported (%)", "accuracy": "in truth (%)"})
     return means.assign(**{"cost in points": cost, "false confidence in points": confidence})
 
 

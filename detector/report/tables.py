@@ -56,7 +56,7 @@ def _number(value: float | str) -> str:
 FORMATS = {
     "{:.4f}": ["loss", "validation_loss"],
     "{:.2f}": ["mean (%)", "deviation over seeds", "accuracy (%)", "seconds (median)", "lowest (%)", "validation",
-              "official test", "leak-free test", "reported", "accuracy", "peak (GB)"],
+              "official test", "leak-free test", "as reported (%)", "in truth (%)", "peak (GB)"],
     "{:+.2f}": ["difference from the first", "cost in points", "false confidence in points"],
     "{:.1f}": ["seconds", "red", "green", "blue", "standard deviation", "mean colour", "radial spectrum",
               "DCT coefficients", "noise residual", "all features"],
