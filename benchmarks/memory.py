@@ -1,6 +1,6 @@
 """Measure the peak memory of every command: the process, its workers and the kernel of the report, summed.
 
-Command: `python -m benchmarks.memory`. Cost: forty minutes on two CPU cores. Run it in a clone: the commands replace
+Command: `python -m benchmarks.memory`. Cost: half an hour on two CPU cores. Run it in a clone: the commands replace
 results and lists. A command that takes longer than LIMIT_S is stopped; its note says so. `demo` predicts one image.
 Memory is the proportional set size: pages that several processes share count once.
 """
@@ -21,7 +21,7 @@ from detector.evaluation.results import result_rows, slice_of
 from detector.inference.choice import AUTOMATIC
 from detector.metrics.intervals import metric_table
 
-LIMIT_S = 240  # of all commands but the report
+LIMIT_S = 150  # of all commands but the report
 PORT = 7999
 COMMANDS = (
     "report --budget standard",

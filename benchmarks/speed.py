@@ -7,6 +7,7 @@ are timed on a sample and scaled to their whole training. A ratio compares two t
 replaces all rows of this device at its end; an interrupted run changes nothing.
 """
 
+import io
 import os
 import sys
 import tempfile
@@ -19,6 +20,8 @@ from pathlib import Path
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from PIL import Image
+from sklearn.datasets import load_sample_image
 from torch import nn
 
 from benchmarks.baselines import CompactCNN, usual_cnn
@@ -27,12 +30,17 @@ from detector.core.console import UserError, run_command
 from detector.core.device import device_name, fast_bfloat16, pick_device
 from detector.data.cifake import find_cifake, load_cifake
 from detector.data.dataset import SPLITS, Dataset
+from detector.data.decode import decode_image
 from detector.evaluation.results import result_rows, slice_of
+from detector.inference.choice import choose_model
+from detector.inference.decision import first_prediction
 from detector.inference.export import write_onnx
-from detector.inference.predict import BATCH, predict
+from detector.inference.native import check_stability
+from detector.inference.predict import BATCH, predict, predict_features
 from detector.metrics.intervals import mean_interval, metric_table
 from detector.models.cnn import CNN
 from detector.models.summary import layer_table
+from detector.models.weights import NATIVE_RELEASED, released_models
 from detector.training.loop import train
 from detector.training.recipes import FAST, Recipe
 
@@ -142,6 +150,37 @@ def onnx_rows(study: Study, data: Dataset) -> pd.DataFrame:
     return stage_rows("cnn", "inference", *rows)
 
 
+def native_rows(study: Study) -> pd.DataFrame:
+    """Time the answer for a large photo: from the bytes of its file to the decision, then the check of stability.
+
+    The share of the network is that of the features of the same crops and of the overview, timed alone.
+    """
+    size = (400, 300) if study.smoke else (4000, 3000)
+    file = io.BytesIO()
+    Image.fromarray(load_sample_image("china.jpg")).resize(size, Image.Resampling.BICUBIC).save(
+        file, "JPEG", quality=92
+    )
+    models, data, n = released_models(list(NATIVE_RELEASED)), file.getvalue(), study.repeats(7)
+    name, _ = choose_model(models, decode_image(data))
+    model = models[name]
+    prediction = first_prediction(model, decode_image(data))
+    views = torch.cat([prediction.crops, prediction.crops[:1]])  # one more for the overview
+    runs = []
+    for _ in range(n):
+        answer = timed(lambda: first_prediction(model, decode_image(data)))[1]
+        stability = timed(check_stability, model, prediction)[1]
+        runs.append((answer, stability, timed(predict_features, model, views)[1] / answer))
+    answer, stability, share = pd.DataFrame(runs).median()
+    note = f"median, photo of {size[0] * size[1] / 1e6:.3g} megapixels"
+    return stage_rows(
+        name,
+        "inference",
+        ("answer", 1000 * answer, "ms", n, note),
+        ("share of its network's speed", 100 * share, "%", n, "features of the same crops, timed after each run"),
+        ("check of stability", 1000 * stability, "ms", n, note),
+    )
+
+
 def training_rows(study: Study, data: Dataset) -> tuple[pd.DataFrame, float]:
     """Train by the fast recipe, once for each seed; return rows and the median seconds of a training.
 
@@ -224,7 +263,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = [onnx_rows(study, data)]  # first, because its package may be missing
     if not study.smoke:  # the toy dataset has no files
         rows.append(data_rows(data, find_cifake()))
-    rows.append(inference_rows(study, data))
+    rows += [inference_rows(study, data), native_rows(study)]
     ours, seconds = training_rows(study, data)
     compact, recipe = CompactCNN(), study.adapt(Recipe(epochs=3, images=12_800))
     _, history = train(compact, data.train, data.validation[:500], recipe, name="compact CNN")

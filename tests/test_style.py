@@ -49,7 +49,7 @@ def test_the_notebook_uses_the_fields_terms():
 
 def test_no_title_begins_with_what():
     for cell in nbformat.read(files.NOTEBOOK, 4).cells:
-        assert not re.search(r"^#+\s*(?:\d+ · )?what\b|title=\"what\b", cell.source, re.I | re.M)
+        assert not re.search(r"^#+\s*(?:\d+\. )?what\b|title=\"what\b", cell.source, re.I | re.M)
 
 
 def test_models_have_the_fields_names():

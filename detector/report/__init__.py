@@ -38,6 +38,7 @@ from detector.report.studies import (
     resolution_table,
     results_grid,
     robustness_table,
+    scaling_table,
     seed_table,
     sources_grid,
     speed_table,

@@ -201,6 +201,13 @@ def memory_table() -> pd.DataFrame:
     return rows.set_index("model")[["value", "note"]].rename(columns={"value": "peak (GB)"}).rename_axis("command")
 
 
+def scaling_table() -> pd.DataFrame:
+    """Return what training in two processes and scoring on Ray reach here: columns value and unit."""
+    rates = study("scoring").query("metric == 'images_per_core_second'").assign(metric="images a second and core")
+    rows = pd.concat([study("scaling"), rates])
+    return rows.groupby(["experiment", "model", "metric", "unit"], sort=False)["value"].mean().reset_index("unit")
+
+
 def seed_table() -> pd.DataFrame:
     """Return accuracy (%) of a recipe by seed, with mean and deviation: a row a model and seed."""
     names = {"validation": "validation", "test": "official test", "leak_free": "leak-free test"}
