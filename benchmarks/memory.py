@@ -2,7 +2,7 @@
 
 Command: `python -m benchmarks.memory`. Cost: half an hour on two CPU cores. Run it in a clone: the commands replace
 results and lists. A command that takes longer than LIMIT_S is stopped; its note says so. `demo` predicts one image.
-Memory is the proportional set size: pages that several processes share count once.
+Memory is the resident set, so that pages which several processes of a command share count several times.
 """
 
 import subprocess
@@ -44,11 +44,11 @@ Client(sys.argv[1], verbose=False).predict(handle_file(sys.argv[2]), sys.argv[3]
 
 
 def process_memory(process: psutil.Process) -> int:
-    """Return the proportional set size of a process and its descendants, in bytes."""
+    """Return the resident memory of a process and its descendants, in bytes."""
     size = 0
     for one in (process, *process.children(recursive=True)):
         with suppress(psutil.Error):  # it ended meanwhile
-            size += one.memory_full_info().pss
+            size += one.memory_info().rss
     return size
 
 
