@@ -133,19 +133,24 @@ def on_paper(step: float) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename(lambda number: f"{number} GPUs")
 
 
-def section(results: pd.DataFrame, gpu: pd.DataFrame) -> str:
-    """Return the section 'Training' of SCALING.md, in Markdown, from the rows of this study and of `gpu_speed`."""
+def measured(results: pd.DataFrame) -> str:
+    """Return the table of the rows of this study, in Markdown."""
     texts = {}
     for (metric, unit), rows in results.groupby(["metric", "unit"], sort=False):
         mean, low, high, n = mean_interval(rows["value"].to_numpy())
         texts[metric] = [f"{mean:.3g} {unit}".strip(), f"{low:.3g} – {high:.3g}", f"{n}"]
-    measured = pd.DataFrame.from_dict(texts, orient="index", columns=["mean", "95% interval", "repeats"])
+    table = pd.DataFrame.from_dict(texts, orient="index", columns=["mean", "95% interval", "repeats"])
+    (device,) = results["device"].unique()
+    return f"Measured on one machine ({device}), `cnn` of the fast recipe:\n\n{markdown(table)}"
+
+
+def computed(gpu: pd.DataFrame) -> str:
+    """Return the table of many GPUs with its assumptions, in Markdown, from the rows of `gpu_speed`."""
     seconds = gpu.loc[gpu["metric"] == "seconds", "value"].median()
     step = seconds / ((100_000 - HELD_OUT) // FAST.batch_size)
-    (device,), (name,) = results["device"].unique(), gpu["device"].unique()
+    (name,) = gpu["device"].unique()
     links = "; ".join(f"{n} GPUs: {rate / 1e9:.0f} GB/s, {1e6 * wait:.0f} µs" for n, (rate, wait) in GPUS.items())
     return (
-        f"Measured on one machine ({device}), `cnn` of the fast recipe:\n\n{markdown(measured)}\n\n"
         f"On paper, from {1000 * step:.1f} ms for a step of {FAST.batch_size} images on one {name}:\n\n"
         f"{markdown(on_paper(step))}\n\n"
         "Assumptions: a ring averages float32 gradients, so that each GPU sends and receives them nearly twice. Each "
@@ -168,7 +173,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 table = metric_table({name: single(value) for name, value in measure(shards, size).items()})
                 rows = result_rows(table, **key)
                 study.add(rows.assign(unit=rows["metric"].str.startswith("rate").map({True: "images/s", False: ""})))
-    text = section(study.results(), read_results(files.ROOT / "benchmarks" / "results" / "gpu_speed.csv"))
+    gpu = read_results(files.ROOT / "benchmarks" / "results" / "gpu_speed.csv")
+    text = f"{measured(study.results())}\n\n{computed(gpu)}"
     if not study.smoke:
         write_between_marks(PAGE, MARKS, text)
     print(text)
