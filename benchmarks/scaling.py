@@ -3,13 +3,13 @@
 Command: `python -m benchmarks.scaling`. Cost: about ten minutes on two CPU cores, with the machine to itself.
 Question: how much of the speed of one process with two threads do two processes with one thread reach, and does a
 stream of shards deliver images faster than `cnn` trains on them? Each repeat measures all of them one after the other,
-on images of the toy dataset. A ratio compares two rates of one repeat. The section 'Training' of
-`benchmarks/SCALING.md` is written from the rows, and from the GPU's step time in `benchmarks/results/gpu_speed.csv`.
+on images of the toy dataset. A rate is that of the fastest epoch, and a ratio compares two rates of one repeat. The
+section 'Training' of `benchmarks/SCALING.md` is written from the rows, and from the GPU's step time in
+`benchmarks/results/gpu_speed.csv`.
 """
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,7 +21,7 @@ import torch
 from torch import nn
 from torchvision.transforms.v2 import functional as TF
 
-from benchmarks.study import open_study, study_parser, timed
+from benchmarks.study import open_study, single, study_parser, timed
 from detector.core import files
 from detector.core.console import UserError, progress, run_command
 from detector.core.device import device_name
@@ -41,7 +41,7 @@ PAGE = files.ROOT / "benchmarks" / "SCALING.md"
 MARKS = ("<!-- training: written by `python -m benchmarks.scaling` -->", "<!-- end of training -->")
 MEMORY = "in memory"
 WORKER = "import sys; from benchmarks.scaling import worker; worker(sys.argv[1], *map(int, sys.argv[2:]))"
-SIZE = (6000, 5)  # of each training: images, epochs; the first epoch is not counted
+SIZE = (2560, 6)  # of each training: images, epochs
 SMOKE_SIZE = (512, 2)
 GPUS = {8: (300e9, 30e-6), 64: (50e9, 60e-6)}  # number -> (bytes/s of each GPU in the ring, seconds of a call)
 BUCKET = 25 * 2**20  # bytes that DistributedDataParallel averages in one call
@@ -65,7 +65,7 @@ def worker(source: str, images: int, epochs: int) -> None:
 
 
 def training_rate(processes: int, threads: int, source: str, size: tuple[int, int]) -> float:
-    """Return the median images a second of a training in new processes, without its first epoch."""
+    """Return the images a second of the fastest epoch of a training in new processes: others use the CPU too."""
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "--no-python"]
     command = [sys.executable, "-c", WORKER, source, *map(str, size)]
     started = [sys.executable, *torchrun, *command] if processes > 1 else command
@@ -73,14 +73,14 @@ def training_rate(processes: int, threads: int, source: str, size: tuple[int, in
     result = subprocess.run(started, cwd=files.ROOT, env=environment, stdout=subprocess.PIPE, text=True)
     if result.returncode:
         raise UserError(f"The training in {processes} processes failed. Read the message above.")
-    return statistics.median(json.loads(result.stdout)[1:])
+    return max(json.loads(result.stdout))
 
 
 def reading_rate(folder: Path) -> float:
     """Return the images a second that this process reads from shards."""
     shards = open_shards(folder)
     steps = range(shards.steps(FAST.batch_size))
-    batches = read_batches(shards, FAST.batch_size, 0, steps, workers=0)
+    batches = read_batches(shards, FAST.batch_size, 0, steps)
     return len(steps) * FAST.batch_size / timed(list, batches)[1]
 
 
@@ -133,19 +133,24 @@ def on_paper(step: float) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename(lambda number: f"{number} GPUs")
 
 
-def section(results: pd.DataFrame, gpu: pd.DataFrame) -> str:
-    """Return the section 'Training' of SCALING.md, in Markdown, from the rows of this study and of `gpu_speed`."""
-    texts = {
-        row.metric: [f"{row.value:.3g} {row.unit}".strip(), f"{row.low:.3g} – {row.high:.3g}", f"{row.n}"]
-        for row in results.itertuples()
-    }
-    measured = pd.DataFrame.from_dict(texts, orient="index", columns=["mean", "95% interval", "repeats"])
+def measured(results: pd.DataFrame) -> str:
+    """Return the table of the rows of this study, in Markdown."""
+    texts = {}
+    for (metric, unit), rows in results.groupby(["metric", "unit"], sort=False):
+        mean, low, high, n = mean_interval(rows["value"].to_numpy())
+        texts[metric] = [f"{mean:.3g} {unit}".strip(), f"{low:.3g} – {high:.3g}", f"{n}"]
+    table = pd.DataFrame.from_dict(texts, orient="index", columns=["mean", "95% interval", "repeats"])
+    (device,) = results["device"].unique()
+    return f"Measured on one machine ({device}), `cnn` of the fast recipe:\n\n{markdown(table)}"
+
+
+def computed(gpu: pd.DataFrame) -> str:
+    """Return the table of many GPUs with its assumptions, in Markdown, from the rows of `gpu_speed`."""
     seconds = gpu.loc[gpu["metric"] == "seconds", "value"].median()
     step = seconds / ((100_000 - HELD_OUT) // FAST.batch_size)
-    (device,), (name,) = results["device"].unique(), gpu["device"].unique()
+    (name,) = gpu["device"].unique()
     links = "; ".join(f"{n} GPUs: {rate / 1e9:.0f} GB/s, {1e6 * wait:.0f} µs" for n, (rate, wait) in GPUS.items())
     return (
-        f"Measured on one machine ({device}), `cnn` of the fast recipe:\n\n{markdown(measured)}\n\n"
         f"On paper, from {1000 * step:.1f} ms for a step of {FAST.batch_size} images on one {name}:\n\n"
         f"{markdown(on_paper(step))}\n\n"
         "Assumptions: a ring averages float32 gradients, so that each GPU sends and receives them nearly twice. Each "
@@ -157,17 +162,19 @@ def section(results: pd.DataFrame, gpu: pd.DataFrame) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure the repeats, then write the rows and the section of SCALING.md, and print it."""
+    """Measure the repeats that have no row, then write the section of SCALING.md, and print it."""
     study = open_study("scaling", study_parser("scaling", __doc__).parse_args(arguments))
     size = SMOKE_SIZE if study.smoke else SIZE
     with tempfile.TemporaryDirectory() as folder:
         shards = write_toy_shards(Path(folder), size[0])
-        repeats = progress(range(study.repeats(5)), desc="repeats", unit=" repeats")
-        runs = pd.DataFrame([measure(shards, size) for _ in repeats])
-    table = metric_table({name: mean_interval(values.to_numpy()) for name, values in runs.items()})
-    rows = result_rows(table, experiment="scaling", model="cnn", set="toy", device=device_name())
-    study.add(rows.assign(unit=["images/s" if metric.startswith("rate") else "" for metric in rows["metric"]]))
-    text = section(study.results(), read_results(files.ROOT / "benchmarks" / "results" / "gpu_speed.csv"))
+        for repeat in progress(range(study.repeats(5)), desc="repeats", unit=" repeats"):
+            key = {"experiment": "scaling", "model": "cnn", "seed": repeat, "set": "toy", "device": device_name()}
+            if not study.has(**key):
+                table = metric_table({name: single(value) for name, value in measure(shards, size).items()})
+                rows = result_rows(table, **key)
+                study.add(rows.assign(unit=rows["metric"].str.startswith("rate").map({True: "images/s", False: ""})))
+    gpu = read_results(files.ROOT / "benchmarks" / "results" / "gpu_speed.csv")
+    text = f"{measured(study.results())}\n\n{computed(gpu)}"
     if not study.smoke:
         write_between_marks(PAGE, MARKS, text)
     print(text)

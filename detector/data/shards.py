@@ -30,7 +30,6 @@ from detector.data.folders import list_sources, read_images
 LANES = 64  # shards that are read at a time, and the largest number of processes
 LARGEST = 4096  # images in a shard
 BUFFER = 100  # images of a lane among which the next one is drawn
-WORKERS = 2  # processes that read for a training process
 MANIFEST = "manifest.json"
 REMEDY = "Write the shards again: python -m detector shards."
 
@@ -113,7 +112,7 @@ def read_batches(
     *,
     rank: int = 0,
     processes: int = 1,
-    workers: int = WORKERS,
+    workers: int = 0,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield a process's share of the batch of each step: pixels, uint8 (R, 3, 32, 32), and labels, int64 (R,).
 
@@ -122,7 +121,7 @@ def read_batches(
     epoch skips the images before it without decoding them.
 
     Args:
-        workers: processes that read; 0 to read in this one.
+        workers: further processes that read; 0 to read in this one.
 
     Raises UserError if the lanes cannot be divided, or naming the shard that is damaged.
     """

@@ -14,6 +14,7 @@ from detector.training.distributed import gather, processes, rank
 from detector.training.recipes import Recipe
 
 TrainSet = Images | Shards
+WORKERS = 4  # processes that read shards for one process on a GPU
 
 
 def sample(train_set: TrainSet, recipe: Recipe) -> TrainSet:
@@ -47,7 +48,9 @@ def read(train_set: TrainSet, recipe: Recipe, steps: range) -> Iterator[list[tor
     """
     device = pick_device()
     if isinstance(train_set, Shards):
-        shares = read_batches(train_set, recipe.batch_size, recipe.seed, steps, rank=rank(), processes=processes())
+        place = {"rank": rank(), "processes": processes()}
+        workers = 0 if device.type == "cpu" else WORKERS  # training on the CPU uses all its cores
+        shares = read_batches(train_set, recipe.batch_size, recipe.seed, steps, **place, workers=workers)
         for share in shares:
             pixels, labels = (gather(tensor.to(device), recipe.batch_size) for tensor in share)
             yield [pixels, labels, torch.full_like(labels, UNKNOWN)]

@@ -28,4 +28,4 @@ if __name__ == "__main__":
         _, history = train(CNN(widths=(4,), stem=4), shards, toy.validation, recipe)
         print(history["loss"].item())
     else:
-        torch.cat([pixels for pixels, _ in read_batches(shards, 64, 0, range(shards.steps(64)), workers=0)])
+        torch.cat([pixels for pixels, _ in read_batches(shards, 64, 0, range(shards.steps(64)))])

@@ -21,7 +21,6 @@ from detector.training import batches, loop
 from detector.training.recipes import Recipe
 
 webdataset = pytest.importorskip("webdataset")
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # of a DataLoader, from Python 3.12 on
 RECIPE = Recipe(epochs=2, evaluations_per_epoch=2, batch_size=LANES)
 LIMITED = Path(__file__).with_name("limited.py")
 
