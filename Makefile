@@ -19,7 +19,7 @@ demo: .venv/ready  ## serve the demo on localhost
 	-$(BIN)/python -m detector encoder  # once; without it the smaller model answers
 	$(BIN)/python -m detector demo
 
-bench: .venv/scale  ## measure every claim of speed on this machine
+bench: .venv/ready  ## measure every claim of speed on this machine
 	$(BIN)/python -m benchmarks.speed
 
 torture: .venv/ready lowest  ## kill, corrupt and flood: the long form of tests/torture, about an hour
@@ -28,8 +28,9 @@ torture: .venv/ready lowest  ## kill, corrupt and flood: the long form of tests/
 lowest:  ## run the tests with the lowest versions that requirements.txt allows; they may warn
 	mkdir -p build
 	sed -E 's/>=([0-9.]+)(,<[0-9]+)?/==\1/' requirements.txt > build/lowest.txt
+	grep -v '^-r' tests/requirements.txt > build/tests.txt  # the tests of optional packages are skipped
 	$(PYTHON) -m venv build/lowest
-	build/lowest/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt -c build/lowest.txt
+	build/lowest/bin/python -m pip install --quiet --disable-pip-version-check -r build/lowest.txt -r build/tests.txt
 	build/lowest/bin/python -m pytest -W ignore
 
 ablation: .venv/ready  ## measure each component of the recipe, and fewer training images
@@ -38,13 +39,9 @@ ablation: .venv/ready  ## measure each component of the recipe, and fewer traini
 render: .venv/ready  ## for maintainers: execute the report and replace the committed one
 	$(BIN)/python -m detector report --budget $(BUDGET) --replace
 
-.venv/ready: requirements.txt tests/requirements.txt
+.venv/ready: requirements.txt requirements-scale.txt tests/requirements.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; \
 	  sys.exit(None if (3, 11) <= v <= (3, 13) else f"error: Python 3.11 to 3.13 is needed, $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
-	touch $@
-
-.venv/scale: requirements-scale.txt .venv/ready  # packages that only some commands need
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-scale.txt
 	touch $@
