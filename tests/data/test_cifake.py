@@ -133,7 +133,7 @@ def test_disk_that_fills_while_writing_leaves_no_files(tiny_cifake, tmp_path, mo
         path.write_bytes(b"incomplete")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files, "save_file", fail)
+    monkeypatch.setattr("safetensors.torch.save_file", fail)
     with pytest.raises(UserError, match="No space left"):
         load(tiny_cifake, tmp_path)
     assert not list(tmp_path.glob("cache*"))
