@@ -52,6 +52,13 @@ def test_the_usual_recipe_reads_a_folder_of_files(toy, tmp_path, monkeypatch):
     assert speed.usual_seconds(tmp_path, workers=0, batches=1) > 0
 
 
+def test_native_rows_time_an_answer():
+    table = speed.native_rows(Study("speed", smoke=True)).set_index("metric")
+    assert table["unit"].to_dict() == {"answer": "ms", "share of its network's speed": "%", "check of stability": "ms"}
+    assert (table["value"] > 0).all()
+    assert table["model"].isin(["native", "native-small"]).all()
+
+
 def test_data_rows_count_every_file(tiny_cifake, toy):
     table = speed.data_rows(toy, tiny_cifake).set_index("metric")
     assert table.loc["decoding and checking rate", "n"] == 10_000  # of the toy dataset's four sets
@@ -78,10 +85,11 @@ def study(monkeypatch, tmp_path, toy) -> Study:
     rows = speed.stage_rows("cnn", "data", ("old", 1.0, "s", 1, ""))
     new = {
         name: speed.stage_rows("cnn", name, ("new", 2.0, "s", 1, ""))
-        for name in ("onnx", "data", "inference", "training")
+        for name in ("onnx", "data", "native", "inference", "training")
     }
     monkeypatch.setattr(speed, "onnx_rows", lambda *_: new["onnx"])
     monkeypatch.setattr(speed, "data_rows", lambda *_: new["data"])
+    monkeypatch.setattr(speed, "native_rows", lambda *_: new["native"])
     monkeypatch.setattr(speed, "inference_rows", lambda *_: new["inference"])
     monkeypatch.setattr(speed, "training_rows", lambda *_: (new["training"], 2.0))
     study = Study("speed")
@@ -93,7 +101,7 @@ def test_a_whole_run_replaces_the_rows_of_this_device(study):
     speed.main([])
     table = study.results()
     assert table.loc[table["metric"] == "old", "device"].tolist() == ["another"]
-    assert (table["device"] == device_name()).sum() == 4 + 2 * 3
+    assert (table["device"] == device_name()).sum() == 5 + 2 * 3
 
 
 def test_an_interrupted_run_keeps_the_rows(study, monkeypatch):
