@@ -109,7 +109,10 @@ def _delete_old_uploads(folder: Path, kept: set[Path], interval: float, age: flo
     """Delete files that are older than `age`, every `interval` seconds, as long as the folder is there."""
     while folder.exists():
         time.sleep(interval)
-        for path in set(folder.rglob("*")) - kept:
+        found = set()
+        with suppress(OSError):  # a folder was deleted while it was listed: the next round lists the rest
+            found.update(folder.rglob("*"))
+        for path in found - kept:
             with suppress(OSError):  # another one deleted it
                 if path.is_file() and time.time() - path.stat().st_mtime > age:
                     path.unlink()
