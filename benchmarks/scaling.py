@@ -138,7 +138,8 @@ def measured(results: pd.DataFrame) -> str:
     texts = {}
     for (metric, unit), rows in results.groupby(["metric", "unit"], sort=False):
         mean, low, high, n = mean_interval(rows["value"].to_numpy())
-        texts[metric] = [f"{mean:.3g} {unit}".strip(), f"{low:.3g} – {high:.3g}", f"{n}"]
+        form = ",.0f" if mean >= 100 else ".3g"
+        texts[metric] = [f"{mean:{form}} {unit}".strip(), f"{low:{form}} – {high:{form}}", f"{n}"]
     table = pd.DataFrame.from_dict(texts, orient="index", columns=["mean", "95% interval", "repeats"])
     (device,) = results["device"].unique()
     return f"Measured on one machine ({device}), `cnn` of the fast recipe:\n\n{markdown(table)}"
@@ -167,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     size = SMOKE_SIZE if study.smoke else SIZE
     with tempfile.TemporaryDirectory() as folder:
         shards = write_toy_shards(Path(folder), size[0])
-        for repeat in progress(range(study.repeats(5)), desc="repeats", unit=" repeats"):
+        for repeat in progress(range(study.repeats(4)), desc="repeats", unit=" repeats"):
             key = {"experiment": "scaling", "model": "cnn", "seed": repeat, "set": "toy", "device": device_name()}
             if not study.has(**key):
                 table = metric_table({name: single(value) for name, value in measure(shards, size).items()})
