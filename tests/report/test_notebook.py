@@ -4,6 +4,7 @@ import json
 import re
 
 import nbformat
+import pytest
 
 from detector.core import files
 from detector.models.weights import RELEASED
@@ -105,3 +106,52 @@ def test_the_report_reproduced_the_released_models():
     (check,) = [text_of(cell) for cell in CODE if "check_predictions" in cell.source]
     assert check.split().count("True") == len(RELEASED)
     assert "False" not in check
+
+
+def is_appendix(cell) -> bool:
+    return cell.source.startswith("## Appendix")
+
+
+START = next(row for row, cell in enumerate(COMMITTED.cells) if is_appendix(cell))
+PARTS = {"main": COMMITTED.cells[:START], "appendix": COMMITTED.cells[START:]}
+
+
+@pytest.mark.parametrize(("part", "words", "outputs"), [("main", 3000, 45), ("appendix", 2000, 40)])
+def test_the_report_can_be_read_in_fifteen_minutes(part, words, outputs):
+    prose = " ".join(cell.source for cell in PARTS[part] if cell.cell_type == "markdown")
+    assert len(prose.split()) <= words
+    assert sum(len(cell.outputs) for cell in PARTS[part] if cell.cell_type == "code") <= outputs
+
+
+def paragraphs() -> list[str]:
+    """Return the paragraphs of the prose, without headings, emphasis and links."""
+    prose = [re.sub(r"^#.*$", "", cell.source, flags=re.M) for cell in COMMITTED.cells if cell.cell_type == "markdown"]
+    kept = [text for cell in prose for text in cell.split("\n\n") if text.strip() and "](#" not in text]
+    return [re.sub(r"[*_>]", "", text) for text in kept]
+
+
+def sentences(text: str) -> list[str]:
+    return [part for part in re.split(r"(?<=[.?!:])\s+(?=[A-Z`])", text.strip()) if part]
+
+
+def test_sentences_are_short():
+    lengths = [len(sentence.split()) for text in paragraphs() for sentence in sentences(text)]
+    assert sum(lengths) / len(lengths) <= 18
+    assert max(lengths) <= 40
+
+
+def test_a_paragraph_has_at_most_four_numbers():
+    for text in paragraphs():
+        assert len(numerals(re.sub(r"`[^`]*`|Diffusion 1\.4|\bsections? \d+|\b32×32\b", "", text))) <= 4, text
+
+
+def test_every_figure_has_an_alternative_text():
+    outputs = [output for cell in CODE for output in cell.outputs if "image/png" in output.get("data", {})]
+    assert len(outputs) > 20
+    assert all(len(output.metadata["image/png"]["alt"]) > 20 for output in outputs)
+
+
+def test_the_contents_lead_to_every_section():
+    (contents,) = [cell.source for cell in COMMITTED.cells if "**Contents.**" in cell.source]
+    headings = [cell.source[3:].splitlines()[0] for cell in COMMITTED.cells if cell.source.startswith("## ")]
+    assert re.findall(r"\]\(#([^)]*)\)", contents) == [heading.replace(" ", "-") for heading in headings]
