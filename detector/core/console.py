@@ -42,9 +42,15 @@ def run_command(command: Callable[[], None]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
-        print("\ninterrupted: finished work is saved, and training resumes from its last checkpoint", file=sys.stderr)
+        if _is_first():
+            print("\ninterrupted: finished work is saved, and training resumes from its last checkpoint", file=sys.stderr)
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
     return 0
+
+
+def _is_first() -> bool:
+    """Return whether this process writes to the terminal: of the processes that torchrun starts, the first does."""
+    return os.environ.get(RANK, "0") == "0"
 
 
 def _stop(number: int, _: object) -> None:
@@ -95,7 +101,7 @@ def progress(steps: Iterable | None = None, **options) -> "tqdm":
 
     if path := os.environ.get(PROGRESS_FILE):
         stream = open(path, "a", encoding="utf-8")  # noqa: SIM115 - stays open as long as the bar
-    elif os.environ.get(RANK, "0") != "0":
+    elif not _is_first():
         stream = open(os.devnull, "w")  # noqa: SIM115
     elif notebook_kernel():
         stream = _NotebookLine() if is_interactive() else open(os.devnull, "w")  # noqa: SIM115

@@ -48,12 +48,20 @@ def process_group() -> Iterator[None]:
     except RuntimeError as error:
         if not isinstance(error, dist.DistError) and "gloo" not in str(error):
             raise
+        if not _first_to_tell():
+            raise SystemExit(1) from error
         raise UserError(
             "Another process of this training ended or hangs. Run the same command again, with any number of "
             "processes: the training resumes from its last checkpoint."
         ) from error
     finally:
         dist.destroy_process_group()
+
+
+def _first_to_tell() -> bool:
+    """Return whether no other process has told of a failure. The store is torchrun's, which outlives its processes."""
+    store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), timeout=timedelta(seconds=10))
+    return store.add("told", 1) == 1
 
 
 def own_rows(count: int) -> slice:

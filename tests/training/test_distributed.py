@@ -75,14 +75,15 @@ def test_the_accuracy_is_that_of_one_process(compared, toy, processes):
     """The weights differ: on the CPU, each process normalises its own rows."""
     n, accuracy = len(toy.validation), float(compared(1)["accuracy"])
     low, high = wilson(round(accuracy * n), n)
-    assert accuracy > 0.95
+    assert 0.9 < accuracy < 0.99
     assert low <= float(compared(processes)["accuracy"]) <= high
 
 
 def test_a_killed_process_ends_the_run_and_one_process_resumes_it(tmp_path, toy, monkeypatch):
-    result = start(2, "killed", tmp_path)
+    result = start(4, "killed", tmp_path)
     assert result.returncode != 0
     assert "training resumes from its last checkpoint" in result.stderr
+    assert result.stderr.count("error: ") <= 1  # torchrun may stop the first process before it speaks
     monkeypatch.setattr(files, "CHECKPOINTS_DIR", tmp_path)
     train_steps, started = loop._train_steps, []
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from detector.training import batches, loop
 from detector.training.distributed import process_group, processes, rank, require_same
 from detector.training.recipes import Recipe
 
-RECIPE = Recipe(epochs=3, evaluations_per_epoch=2, batch_size=32)
+NOISE = 75  # standard deviation
+RECIPE = Recipe(epochs=5, evaluations_per_epoch=2, batch_size=64)
 
 
 def network() -> CNN:
@@ -30,6 +32,12 @@ def network() -> CNN:
 def toy() -> tuple[Images, Images]:
     data = make_toy_dataset("")
     return data.train[:1280], data.validation
+
+
+def noisy(images: Images) -> Images:
+    """Return images in which a trained network errs, so that accuracies are worth comparing."""
+    noise = NOISE * torch.randn(images.pixels.shape, generator=torch.Generator().manual_seed(len(images)))
+    return replace(images, pixels=(images.pixels + noise).clamp(0, 255).to(torch.uint8))
 
 
 def gradients() -> dict[str, torch.Tensor]:
@@ -49,10 +57,10 @@ def gradients() -> dict[str, torch.Tensor]:
     return {name: p.grad.contiguous() for name, p in state.model.named_parameters()}
 
 
-def train(folder: Path, recipe: Recipe) -> tuple[CNN, float]:
+def train(folder: Path, recipe: Recipe, data: Iterable[Images]) -> tuple[CNN, float]:
     """Return the trained network, which every process must have alike, and its validation accuracy."""
     files.CHECKPOINTS_DIR = folder
-    model, history = loop.train(network(), *toy(), recipe)
+    model, history = loop.train(network(), *data, recipe)
     require_same([tensor.tolist() for tensor in model.state_dict().values()], "The processes have different weights.")
     require_same(history.drop(columns="images_per_second").to_dict(), "The processes have different histories.")
     return model, history["validation_accuracy"].max()
@@ -68,15 +76,15 @@ def killed(folder: Path) -> None:
         return step(*arguments)
 
     loop._step = step_until_killed
-    train(folder, replace(RECIPE, epochs=2))
+    train(folder, replace(RECIPE, epochs=2, batch_size=32), toy())
 
 
 def compared(folder: Path) -> None:
     """Write gradients, a batch of a stream, and the accuracy of a training."""
     tensors = gradients()
     shards = open_shards(folder / "shards")
-    tensors["stream"] = next(batches.read(shards, replace(RECIPE, batch_size=64), range(1, 2)))[0].contiguous()
-    tensors["accuracy"] = torch.tensor(train(folder, RECIPE)[1])
+    tensors["stream"] = next(batches.read(shards, RECIPE, range(1, 2)))[0].contiguous()
+    tensors["accuracy"] = torch.tensor(train(folder, RECIPE, map(noisy, toy()))[1])
     if rank() == 0:
         files.write_tensors(tensors, folder / f"{processes()}.safetensors")
 
