@@ -43,7 +43,8 @@ def run_command(command: Callable[[], None]) -> int:
         return 1
     except KeyboardInterrupt as stop:
         if _is_first():
-            print("\ninterrupted: finished work is saved, and training resumes from its last checkpoint", file=sys.stderr)
+            saved = "finished work is saved, and training resumes from its last checkpoint"
+            print(f"\ninterrupted: {saved}", file=sys.stderr)
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
     return 0
 

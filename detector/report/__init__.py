@@ -1,48 +1,65 @@
-"""The report: its tables, its execution and rendering, and the model card."""
+"""The report: its tables, its execution and rendering, and the model card.
 
-# ruff: noqa: F401 - re-exported
+The notebook's names load on first use, so that the process that executes the notebook stays small.
+"""
 
-from detector.report.example import prediction_figure
-from detector.report.native import (
-    compare_heads,
-    edits_table,
-    embed_live,
-    embedding_counts,
-    headline_tables,
-    held_out_table,
-    left_out_sources,
-    left_out_table,
-    native_models_table,
-    no_photo_table,
-    released_overview,
-    shortcut_streams,
-    slices_table,
-    treatments_table,
-)
-from detector.report.studies import (
-    component_runs,
-    corruption_grid,
-    equal_time_table,
-    faithfulness_table,
-    gpu_speed_table,
-    image_count_runs,
-    leave_one_out_table,
-    mean_over_seeds,
-    memory_table,
-    mistake_runs,
-    mistakes_table,
-    ood_table,
-    overview_table,
-    pareto_front,
-    recipe_table,
-    resolution_table,
-    results_grid,
-    robustness_table,
-    scaling_table,
-    seed_table,
-    sources_grid,
-    speed_table,
-    threshold_table,
-    unseen_shares,
-)
-from detector.report.tables import banner, published_duplicates, published_results, table
+from importlib import import_module
+
+NAMES = {
+    "example": ("prediction_figure",),
+    "native": (
+        "compare_heads",
+        "edits_table",
+        "embed_live",
+        "embedding_counts",
+        "headline_tables",
+        "held_out_table",
+        "left_out_sources",
+        "left_out_table",
+        "native_models_table",
+        "no_photo_table",
+        "released_overview",
+        "shortcut_streams",
+        "slices_table",
+        "treatments_table",
+    ),
+    "studies": (
+        "component_runs",
+        "corruption_grid",
+        "equal_time_table",
+        "faithfulness_table",
+        "gpu_speed_table",
+        "image_count_runs",
+        "leave_one_out_table",
+        "mean_over_seeds",
+        "memory_table",
+        "mistake_runs",
+        "mistakes_table",
+        "ood_table",
+        "overview_table",
+        "pareto_front",
+        "recipe_table",
+        "resolution_table",
+        "results_grid",
+        "robustness_table",
+        "scaling_table",
+        "seed_table",
+        "sources_grid",
+        "speed_table",
+        "threshold_table",
+        "unseen_shares",
+    ),
+    "tables": (
+        "banner",
+        "published_duplicates",
+        "published_results",
+        "table",
+    ),
+}
+
+
+def __getattr__(name: str) -> object:
+    for module, names in NAMES.items():
+        if name in names:
+            return getattr(import_module(f"detector.report.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

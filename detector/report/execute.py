@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import sys
@@ -24,8 +25,16 @@ from traitlets import Instance
 
 from detector.core import files
 from detector.core.console import PROGRESS_FILE, UserError
+
+PLAN = """
+import json
 from detector.data.dataset import load_data
 from detector.training.recipes import DEFAULT_BUDGET, pick_budget
+
+cost = pick_budget({budget!r}).cost
+data = load_data()
+print(json.dumps(dict(cost=cost, default=DEFAULT_BUDGET, data=data.name, note=data.note)))
+"""
 
 
 def make_report(budget: str, out: Path, *, replace: bool = False) -> tuple[Path, Path]:
@@ -41,17 +50,20 @@ def make_report(budget: str, out: Path, *, replace: bool = False) -> tuple[Path,
     Raises UserError for an unknown budget, unusable data, or a cell that failed; and at once, where a run that is not
     on CIFAKE with the default budget is asked to replace the committed report.
     """
-    print(f"report with budget {budget!r}: {pick_budget(budget).cost}", file=sys.stderr)
-    data = load_data()
-    if replace and (budget != DEFAULT_BUDGET or data.name != "CIFAKE"):
-        raise UserError(f"The committed report shows CIFAKE at budget '{DEFAULT_BUDGET}'; this run may not replace it.")
+    plan = _make_plan(budget)
+    print(f"report with budget {budget!r}: {plan['cost']}", file=sys.stderr)
+    committed = budget == plan["default"] and plan["data"] == "CIFAKE"
+    if replace and not committed:
+        raise UserError(
+            f"The committed report shows CIFAKE at budget '{plan['default']}'; this run may not replace it."
+        )
     notebook = load_notebook_node(str(files.NOTEBOOK))
-    if budget != DEFAULT_BUDGET:
+    if budget != plan["default"]:
         notebook = parameterize_notebook(notebook, {"BUDGET": budget})
-    if data.name != "CIFAKE":
-        print(f"on the {data.name} dataset: {data.note}", file=sys.stderr)
-    if data.name != "CIFAKE" or budget != DEFAULT_BUDGET:
-        mark_sections(notebook, f"This run uses the {data.name} dataset and the budget '{budget}'.")
+    if plan["data"] != "CIFAKE":
+        print(f"on the {plan['data']} dataset: {plan['note']}", file=sys.stderr)
+    if not committed:
+        mark_sections(notebook, f"This run uses the {plan['data']} dataset and the budget '{budget}'.")
     out.mkdir(parents=True, exist_ok=True)
     target = out / "report.ipynb"
     try:
@@ -68,6 +80,16 @@ def make_report(budget: str, out: Path, *, replace: bool = False) -> tuple[Path,
         with files.atomic_write(files.NOTEBOOK) as part:
             part.write_bytes(target.read_bytes())
     return target, render(target)
+
+
+def _make_plan(budget: str) -> dict[str, str]:
+    """Check the data, and return it with the budget's cost, found by a kernel of its own, which frees its memory."""
+    cell = nbformat.v4.new_code_cell(PLAN.format(budget=budget))
+    try:
+        execute(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Checking the data"), cell]))
+    except CellExecutionError as error:
+        raise UserError(error.evalue) from error
+    return json.loads(next(out.text for out in cell.outputs if out.get("name") == "stdout"))
 
 
 def mark_sections(notebook: nbformat.NotebookNode, note: str) -> None:
