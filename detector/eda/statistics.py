@@ -40,7 +40,8 @@ def mean_images(images: Images) -> dict[str, torch.Tensor]:
     """Return the mean image of REAL and of FAKE, float32 (3, 32, 32) in levels from 0 to 255."""
     means = {}
     for name, pixels in _by_class(images):
-        means[name] = (pixels.sum(0, dtype=torch.float64) / len(pixels)).float()
+        levels = sum(chunk.sum(0) for chunk in pixels.split(CHUNK))  # exact: integers
+        means[name] = (levels.double() / len(pixels)).float()
     return means
 
 
@@ -153,6 +154,7 @@ def describe_sources(images: Images, reference: Images) -> pd.DataFrame:
 
 def _describe(images: Images, class_name: str, sizes: str, level: float) -> dict[str, object]:
     red, green, blue = mean_images(images)[class_name].mean((1, 2)).tolist()
+    luma = torch.cat([brightness(chunk) for chunk in images.pixels.split(CHUNK)])
     return {
         "class": class_name,
         "images": len(images),
@@ -160,7 +162,7 @@ def _describe(images: Images, class_name: str, sizes: str, level: float) -> dict
         "red": red,
         "green": green,
         "blue": blue,
-        "standard deviation": float(brightness(images.pixels).std(correction=0)),
+        "standard deviation": float(luma.std(correction=0)),
         "high frequencies (dB)": _high_frequencies(images) - level,
         "duplicates": int(pd.Series(exact_groups(images.pixels)).duplicated(keep=False).sum()),
     }
@@ -179,7 +181,7 @@ def _sizes(paths: Sequence[Path]) -> str:
 
 def _high_frequencies(images: Images) -> float:
     """Return the mean power above a quarter cycle per pixel, in dB, of the median image."""
-    return float(np.median(radial_spectra(images.pixels)[:, FREQUENCIES > 0.25].mean(1)))
+    return float(np.median(_chunked_spectra(images.pixels)[:, FREQUENCIES > 0.25].mean(1)))
 
 
 def _by_class(images: Images) -> Iterator[tuple[str, torch.Tensor]]:
