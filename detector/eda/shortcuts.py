@@ -144,10 +144,10 @@ def shortcut_table(data: Dataset) -> pd.DataFrame:
 
 
 def shortcuts_elsewhere(data: Dataset, unseen: Images) -> pd.DataFrame:
-    """Return the share (%) of each source's images that a probe of each shortcut feature predicts as FAKE.
+    """Return the share of each source's images that a probe of each shortcut feature predicts as FAKE.
 
     Rows are the REAL and the FAKE images of data's test set, then the sources in `unseen`, as 'REAL/<source>'. Columns
-    are SHORTCUTS and 'all features', in percent to one digit, and n, the number of images.
+    are SHORTCUTS and 'all features'.
     """
     sets = {f"{name}/{data.name}": data.test.of_class(label) for label, name in enumerate(CLASSES)}
     sets |= {f"{CLASSES[label]}/{source}": images for (label, source), images in unseen.by_source().items()}
@@ -156,8 +156,8 @@ def shortcuts_elsewhere(data: Dataset, unseen: Images) -> pd.DataFrame:
     table = pd.DataFrame(index=pd.Index(measured, name="source"))
     for column, names in {**{name: (name,) for name in SHORTCUTS}, "all features": tuple(SHORTCUTS)}.items():
         fitted = probe(_join(train, names), labels)
-        table[column] = [round(100 * fitted.predict(_join(found, names)).mean(), 1) for found in measured.values()]
-    return table.assign(n=[len(images) for images in sets.values()])
+        table[column] = [fitted.predict(_join(found, names)).mean() for found in measured.values()]
+    return table
 
 
 def _join(features: Mapping[str, np.ndarray], names: Iterable[str]) -> np.ndarray:

@@ -25,7 +25,8 @@ from detector.figures.evaluation import (
     reliability_diagrams,
     risk_coverage_curves,
     roc_curves,
-    unseen_dots,
+    share_dots,
+    share_heatmaps,
 )
 from detector.figures.explanation import band_lines, map_grid, tsne_scatter
 from detector.figures.training import architecture, cost_dots, images_curve, learning_curves, variant_dots

@@ -102,32 +102,54 @@ def corruption_heatmaps(panels: Mapping[str, pd.DataFrame], *, title: str, span:
     return figure
 
 
-def left_out_dots(table: pd.DataFrame) -> Figure:
-    """Draw the mean AUC of each left-out family and photo source with its interval; `table` is `left_out_sources`'."""
-    kinds = list(table["left out"].unique())
-    heights = [len(table[table["left out"] == kind]) for kind in kinds]
-    figure, axes = new_figure("Mean AUC of sources left out of training and calibration", 1, len(kinds), (9.5, 4.6))
-    for cell, kind, colour in zip(axes[0], kinds, (COLORS["FAKE"], COLORS["REAL"]), strict=True):
-        rows = table[table["left out"] == kind].sort_values("value")
-        interval_dots(cell, np.arange(len(rows)), rows, horizontal=True, percent=False, ms=4, color=colour)
-        cell.set_yticks(range(len(rows)), rows["name"])
-        cell.set(ylabel=kind, xlabel="AUC", xlim=(min(0.5, table["low"].min()), 1), ylim=(-0.6, max(heights) - 0.4))
-        cell.grid(axis="x", alpha=0.3)
+def share_heatmaps(panels: Mapping[str, pd.DataFrame], *, title: str, ylabel: str = "source") -> Figure:
+    """Show tables of shares or areas, all from 0 to 1, side by side; they have the same rows, which are named once."""
+    columns, rows = sum(len(table.columns) for table in panels.values()), len(next(iter(panels.values())))
+    longest = max(len(str(name)) for table in panels.values() for name in table.columns)
+    size = (2.2 + 0.52 * columns, 1.1 + 0.27 * rows + 0.08 * longest)  # inches
+    figure, axes = new_figure(title, 1, len(panels), size)
+    options = {"annot": True, "fmt": ".2f", "annot_kws": {"size": 8}, "cbar": False, "cmap": "cividis"}
+    for cell, (name, table) in zip(axes[0], panels.items(), strict=True):
+        sns.heatmap(table, ax=cell, vmin=0, vmax=1, yticklabels=cell is axes[0, 0], xticklabels=True, **options)
+        cell.set(title=name, xlabel=table.columns.name, ylabel="")
+        cell.tick_params(left=False, bottom=False)
+        cell.tick_params("x", rotation=90)
+    axes[0, 0].set_ylabel(ylabel)
+    axes[0, 0].tick_params("y", rotation=0)
     return figure
 
 
-def unseen_dots(table: pd.DataFrame) -> Figure:
-    """Draw the share predicted FAKE on each unseen source, by model; `table` is `unseen_shares`'."""
+def left_out_dots(table: pd.DataFrame) -> Figure:
+    """Draw the AUC of each left-out family and photo source, and its recall or FPR; `table` is `left_out_sources`'."""
+    kinds = {"generator family": ("recall", COLORS["FAKE"]), "photo source": ("FPR", COLORS["REAL"])}
+    figure, axes = new_figure("Means over pairs of a left-out family and a left-out photo source", 1, 2, (9.5, 4.8))
+    tables = {kind: table[table["left out"] == kind].sort_values("value") for kind in kinds}
+    for cell, (kind, (rate, color)) in zip(axes[0], kinds.items(), strict=True):
+        rows = tables[kind]
+        interval_dots(cell, np.arange(len(rows)), rows, horizontal=True, percent=False, ms=4, color=color, label="AUC")
+        cell.plot(
+            rows[rate], np.arange(len(rows)), "s", ms=5, mfc="none", color=color, label="recall, or FPR of photos"
+        )
+        cell.set_yticks(range(len(rows)), rows["name"])
+        cell.set(ylabel=kind, xlabel=f"AUC; {rate} at the released limit", xlim=(-0.02, 1.02))
+        cell.grid(axis="x", alpha=0.3)
+    marks, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(marks[::-1], labels[::-1], frameon=False, loc="outside lower left", ncols=2)
+    return figure
+
+
+def share_dots(table: pd.DataFrame, *, title: str) -> Figure:
+    """Draw the share predicted FAKE on each source, by model; `table` is `source_shares`'."""
     sources, models = list(dict.fromkeys(table["source"]))[::-1], dict(list(table.groupby("model", sort=False)))
-    figure, axes = new_figure("Share predicted FAKE on unseen sources at 32 pixels, with 95% intervals", size=(8, 4.6))
-    cell = axes[0, 0]
-    for offset, (model, rows, color) in zip((0.15, -0.15), coloured(models), strict=True):
+    figure, axes = new_figure(title, size=(8, 4.6))
+    cell, offsets = axes[0, 0], np.linspace(0.25, -0.25, len(models))
+    for offset, (model, rows, color) in zip(offsets, coloured(models), strict=True):
         places = rows["source"].map(sources.index) + offset
         interval_dots(cell, places, rows, horizontal=True, ms=4, color=color, label=model)
     cell.set_yticks(range(len(sources)), sources)
     cell.set(xlabel="predicted FAKE (%)", ylabel="source", xlim=(-2, 102))
     cell.grid(axis="x", alpha=0.3)
-    cell.legend(frameon=False, loc="center right")
+    figure.legend(frameon=False, loc="outside lower left", ncols=len(models))
     return figure
 
 

@@ -47,8 +47,8 @@ def describe(figure: Figure) -> str:
     panels = [panel for panel in dict.fromkeys(axes.get_title() for axes in drawn) if panel]
     scales = dict.fromkeys((axes.get_xlabel(), axes.get_ylabel()) for axes in drawn)
     scales = [" by ".join(filter(None, (y, x))) for x, y in scales if x or y]
-    legend = next((axes.get_legend() for axes in drawn if axes.get_legend()), None)
-    series = [text.get_text() for text in legend.get_texts()] if legend else []
+    legends = [*figure.legends, *(axes.get_legend() for axes in drawn if axes.get_legend())]
+    series = [text.get_text() for text in legends[0].get_texts()] if legends else []
     sentences = (title, "Panels: " + ", ".join(panels), "; ".join(scales), "Series: " + ", ".join(series))
     kept = [text for text, known in zip(sentences, (title, panels, scales, series), strict=True) if known]
     return " ".join(f"{text.replace(chr(10), ' ')}." for text in kept)

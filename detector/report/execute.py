@@ -26,6 +26,14 @@ from traitlets import Instance
 from detector.core import files
 from detector.core.console import PROGRESS_FILE, UserError
 
+# nbconvert's page shows no alternative texts, and shrinks figures on a phone until their text cannot be read
+TEMPLATE = """{% extends 'lab/index.html.j2' %}
+{% block data_png %}
+<div class="jp-RenderedImage jp-OutputArea-output" data-mime-type="image/png" style="overflow-x: auto">
+<img style="min-width: 640px" alt="{{ output | get_metadata('alt', 'image/png') | escape_html }}"
+ src="data:image/png;base64,{{ output.data['image/png'] }}">
+</div>
+{% endblock %}"""
 PLAN = """
 import json
 from detector.data.dataset import load_data
@@ -197,7 +205,7 @@ class _Terminal:
 
 def render(path: Path) -> Path:
     """Write an executed notebook as an HTML page beside it; return the page."""
-    body, _ = HTMLExporter().from_filename(str(path))
+    body, _ = HTMLExporter(raw_template=TEMPLATE).from_filename(str(path))
     page = path.with_suffix(".html")
     page.write_text(body, encoding="utf-8")
     return page

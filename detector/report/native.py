@@ -122,12 +122,10 @@ def shortcut_streams() -> pd.DataFrame:
 
 
 def embedding_counts(embeddings: Embeddings) -> pd.DataFrame:
-    """Return how many images each group has in training: a row a group, with its class."""
+    """Return how many groups and images each class has in training."""
     rows = embeddings.rows.query(f"view == 'training' and `class` != 'no photo' and {TRAINED}")
-    counts = rows.groupby(["class", "group"])["image"].nunique().rename("images")
-    return (
-        counts.sort_values(ascending=False).sort_index(level="class", sort_remaining=False, ascending=False).to_frame()
-    )
+    counts = rows.groupby("class")[["group", "image"]].nunique()
+    return counts.rename(columns={"group": "groups", "image": "images"}).iloc[::-1]
 
 
 def embed_live(embeddings: Embeddings, count: int = 6) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from detector.core import files
 from detector.data.corruptions import CORRUPTIONS, SEVERITIES
-from detector.evaluation.results import pivot, read_results, slice_of, value_text, with_slice_columns
+from detector.evaluation.results import pivot, read_results, result_rows, slice_of, with_slice_columns
 from detector.evaluation.robustness import FORTIETH, RADII, TENTH
 from detector.inference.calibration import CERTAINTY, OOD_RATE, RISK
 from detector.models.base import Detector
@@ -35,6 +35,18 @@ def results_grid(metrics: Sequence[str]) -> pd.DataFrame:
     return grid.reindex(list(RELEASED), level="model")[list(metrics)].rename(columns=_words)
 
 
+def scores_grid(scores: Mapping[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
+    """Return metrics of some networks on some tests, as text: rows model and test, a column a metric.
+
+    Args:
+        scores: `evaluate`'s tables by model and test.
+    """
+    rows = [result_rows(table, experiment="report", model=model, set=test) for (model, test), table in scores.items()]
+    return (
+        pivot(pd.concat(rows), ["model", "set"], "metric", "text").rename_axis(["model", "test"]).rename(columns=_words)
+    )
+
+
 def recipe_table() -> pd.DataFrame:
     """Return how the released models were trained, from the metadata of their files: a row a model."""
     columns = ["epochs", "batch_size", "optimizer", "learning_rate", "cutmix", "seed"]
@@ -53,26 +65,25 @@ def threshold_table(models: Mapping[str, Detector]) -> pd.DataFrame:
 
 
 def sources_grid(metric: str) -> pd.DataFrame:
-    """Return one metric of all models on each unseen source that has it, as text: a row a source, a column a model.
+    """Return one metric of all models on each unseen source that has it: a row a source, a column a model."""
+    return pivot(all_models().query("set == 'unseen' and slice != '' and metric == @metric"), "source", "model")
 
-    The last column is n; where n differs by model, it stands in each cell instead.
+
+def photos_table() -> pd.DataFrame:
+    """Return the FPR of all models on unseen photos: a row a model; columns value, low, high and n."""
+    rows = all_models().query("set == 'unseen' and slice != '' and metric == 'false_positive_rate'")
+    return rows.set_index("model")[["value", "low", "high", "n"]].astype({"n": int})
+
+
+def source_shares(set: str) -> pd.DataFrame:
+    """Return the share predicted FAKE on each source by the released models: the FPR of photos, or the recall.
+
+    Args:
+        set: 'unseen' (at 32 pixels) or 'held_out' (at native resolution).
+
+    Columns source ('REAL/name' or 'FAKE/name'), model, value, low, high; photos first.
     """
-    rows = all_models().query("set == 'unseen' and slice != '' and metric == @metric")
-    wide = with_slice_columns(rows)
-    n = wide.groupby("source", sort=False)["n"]
-    wide["shown"] = [value_text(row) for row in wide.itertuples()]
-    if n.nunique().max() > 1:
-        wide["shown"] += " of " + wide["n"].map("{:,}".format)
-        return pivot(wide.drop(columns="source"), "source", "model", "shown")
-    return pivot(rows, "source", "model", "text").assign(n=n.first())
-
-
-def unseen_shares() -> pd.DataFrame:
-    """Return the share predicted FAKE on each unseen source by the released models: the FPR of photos, or the recall.
-
-    Columns source, model, value, low, high; photos first.
-    """
-    rows = with_slice_columns(read_results().query("set == 'unseen' and slice != '' and metric in @SHARES"))
+    rows = with_slice_columns(read_results().query("set == @set and slice != '' and metric in @SHARES"))
     order = rows["source"].str.startswith("FAKE")
     return rows.iloc[order.argsort(kind="stable")][["source", "model", "value", "low", "high"]]
 
@@ -233,20 +244,16 @@ def faithfulness_table() -> pd.DataFrame:
     return grid.sort_values("insertion - deletion", ascending=False)
 
 
-def leave_one_out_table(metric: str) -> pd.DataFrame:
-    """Return one metric on each source, as text: a row a source, a column what was left out of training.
-
-    Args:
-        metric: 'auc', or 'share' for the share predicted FAKE (the FPR of photos, the recall of generators).
-    """
-    rows = study("not_released").query("experiment == 'not released: leave one source out'")
-    return pivot(rows[(rows["metric"] == "auc") == (metric == "auc")], "source", "without", "text")
+def leave_one_out_grid() -> pd.DataFrame:
+    """Return the share predicted FAKE of each source: a row a source, a column what was left out of training."""
+    rows = study("not_released").query("experiment == 'not released: leave one source out' and metric in @SHARES")
+    return pivot(rows, "source", "without")
 
 
-def resolution_table() -> pd.DataFrame:
-    """Return metrics of the CNN at several resolutions of the same images, as text: rows source and metric."""
-    rows = study("not_released").query("experiment == 'not released: resolutions'")
-    return pivot(rows, ["source", "metric"], "training", "text").rename(index=_words, level="metric")
+def resolution_grid() -> pd.DataFrame:
+    """Return the share predicted FAKE of each source by the CNN at several resolutions of the same images."""
+    rows = study("not_released").query("experiment == 'not released: resolutions' and metric in @SHARES")
+    return pivot(rows, "source", "training")
 
 
 def equal_time_table() -> pd.DataFrame:

@@ -58,8 +58,7 @@ FORMATS = {
     "{:.2f}": ["mean (%)", "deviation over seeds", "accuracy (%)", "seconds (median)", "lowest (%)", "validation",
               "official test", "leak-free test", "as reported (%)", "in truth (%)", "peak (GB)"],
     "{:+.2f}": ["difference from the first", "cost in points", "false confidence in points"],
-    "{:.1f}": ["seconds", "red", "green", "blue", "standard deviation", "mean colour", "radial spectrum",
-              "DCT coefficients", "noise residual", "all features"],
+    "{:.1f}": ["seconds", "red", "green", "blue", "standard deviation"],
     "{:+.1f}": ["high frequencies (dB)"],
     "{:,.0f}": ["images_per_second"],
     "{:.2g}": ["p", "p (Holm)"],
@@ -91,6 +90,8 @@ def table(frame: pd.DataFrame, caption: str) -> Styler:
         shown["value"] = [f"{100 * value:.2f}%" for value in frame["value"]]
         shown = shown.drop(columns=["low", "high"])
         shown.insert(shown.columns.get_loc("value") + 1, "95% interval", interval)
+    if shown.index.nlevels == 1:  # one line of headings
+        shown = shown.rename_axis(index=None, columns=shown.index.name)
     shown = shown.map(lambda cell: INTERVAL.sub("\n(\\1–\u2060\\2)", cell) if isinstance(cell, str) else cell)
     formats = {column: text for column, text in COLUMN_FORMATS.items() if column in shown.columns}
     style = shown.style.set_caption(caption).format(formats, precision=4, thousands=",", na_rep="–")

@@ -128,12 +128,17 @@ def draw_all() -> dict[str, Figure]:
         "left_out_dots": figures.left_out_dots(
             interval_table(pd.Index(["flux", "sdxl", "phones"], name="name"))
             .reset_index()
-            .assign(**{"left out": ["generator family", "generator family", "photo source"]})
+            .assign(**{"left out": ["generator family"] * 2 + ["photo source"], "recall": 0.6, "FPR": 0.1})
         ),
-        "unseen_dots": figures.unseen_dots(
+        "share_dots": figures.share_dots(
             interval_table(rows=4).assign(
                 source=["REAL/a", "REAL/a", "FAKE/b", "FAKE/b"], model=["cnn", "transfer"] * 2
-            )
+            ),
+            title="Share predicted FAKE by source",
+        ),
+        "share_heatmaps": figures.share_heatmaps(
+            {name: corruption_table().rename_axis(columns="model") for name in ("AUC", "coverage")},
+            title="Results by source",
         ),
         "headline": figures.headline(
             *(interval_table(pd.Index(["theirs", "ours"])).assign(ours=[False, True]) for _ in range(2))
@@ -196,8 +201,8 @@ def test_every_figure_has_an_alternative_text(drawn):
         text = metadata["image/png"]["alt"]
         assert figure.get_suptitle() in text, name
         assert all(axes.get_xlabel() in text for axes in figure.axes if axes.axison), name
-    assert "predicted FAKE (%)" in describe(drawn["unseen_dots"])
-    assert "Series: cnn, transfer." in describe(drawn["unseen_dots"])
+    assert "predicted FAKE (%)" in describe(drawn["share_dots"])
+    assert "Series: cnn, transfer." in describe(drawn["share_dots"])
 
 
 def test_titles_name_variables(drawn):

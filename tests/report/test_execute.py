@@ -14,6 +14,7 @@ import time
 import nbformat
 import psutil
 import pytest
+from bs4 import BeautifulSoup
 from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
 
@@ -42,7 +43,9 @@ def test_the_report_runs_small(tmp_path, monkeypatch):
     assert all("This run uses the toy dataset and the budget 'quick'" in source for source in sections)
     assert not [out for cell in code for out in cell.outputs if out.output_type == "error"]
     assert "iframe" not in json.dumps([cell.outputs for cell in code])
-    assert page.stat().st_size > 1e5
+    images = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser").find_all("img")
+    assert len(images) > 20
+    assert all(len(image["alt"]) > 20 and "No description" not in image["alt"] for image in images)
 
 
 def test_only_section_headings_are_marked():

@@ -55,17 +55,27 @@ def test_proportions_are_percentages_and_areas_are_not(stores):
 
 def test_a_source_has_a_row_where_it_has_the_metric(stores):
     store(evaluation_rows())
-    assert studies.sources_grid("auc").index.tolist() == ["FAKE/a", "FAKE/b"]
-    photos = studies.sources_grid("false_positive_rate")
-    assert photos.loc["REAL/phone", "cnn"] == "40.00% (10.00 – 100.00)"
-    assert photos.loc["REAL/phone", "n"] == 300
+    assert studies.sources_grid("auc").loc[["FAKE/a", "FAKE/b"], "cnn"].tolist() == [0.5, 0.7]
+    assert studies.photos_table().loc["cnn"].tolist() == [0.4, 0.1, 1.0, 300]
 
 
-def test_n_stands_in_each_cell_where_it_differs_by_model(stores):
-    key = {"set": "unseen", "slice": "source=REAL/phone", "metric": "selective_accuracy", "value": 0.5}
-    store([key | {"model": "cnn", "n": 20}, key | {"model": "transfer", "n": 30}])
-    grid = studies.sources_grid("selective_accuracy")
-    assert grid.loc["REAL/phone"].tolist() == ["50.00% (10.00 – 100.00) of 20", "50.00% (10.00 – 100.00) of 30"]
+def test_shares_of_photos_come_before_those_of_generated_images(stores):
+    rows = [row("unseen", f"source={source}") for source in ("FAKE/a", "REAL/phone")]
+    rows[0]["metric"] = "recall"
+    store([*rows, row("held_out", "source=REAL/other")])
+    assert studies.source_shares("unseen")["source"].tolist() == ["REAL/phone", "FAKE/a"]
+    assert studies.source_shares("held_out")["source"].tolist() == ["REAL/other"]
+
+
+def row(set_: str, slice_: str) -> dict:
+    return {"model": "cnn", "set": set_, "slice": slice_, "metric": "false_positive_rate", "value": 0.5}
+
+
+def test_scores_are_a_row_for_each_network_and_test():
+    metrics = pd.DataFrame({"value": [0.5, 0.9], "low": 0.25, "high": 1.0, "n": 8}, ["accuracy", "auc"])
+    grid = studies.scores_grid({("CNN", "official"): metrics, ("CNN", "leak-free"): metrics})
+    assert grid.index.tolist() == [("CNN", "official"), ("CNN", "leak-free")]
+    assert grid.iloc[0].tolist() == ["50.00% (25.00 – 100.00)", "0.9000 (0.2500 – 1.0000)"]
 
 
 def test_the_overview_has_means_over_sources_and_the_worst_corruption(stores):
@@ -150,17 +160,15 @@ def test_equal_time_is_sorted_and_its_front_has_what_nothing_cheaper_matches(sto
 
 
 READERS = ["seed_table", "ood_table", "speed_table", "gpu_speed_table", "faithfulness_table", "component_runs"]
-READERS += ["image_count_runs", "equal_time_table", "resolution_table"]
-READERS += ["leave_one_out_table auc", "leave_one_out_table share"]
+READERS += ["image_count_runs", "equal_time_table", "resolution_grid", "leave_one_out_grid"]
 
 
-@pytest.mark.parametrize("call", READERS)
-def test_each_committed_study_is_read_and_a_missing_one_is_named(call, tmp_path, monkeypatch):
-    name, *metric = call.split()
-    assert len(getattr(studies, name)(*metric)) > 1 or name == "gpu_speed_table"
+@pytest.mark.parametrize("name", READERS)
+def test_each_committed_study_is_read_and_a_missing_one_is_named(name, tmp_path, monkeypatch):
+    assert len(getattr(studies, name)()) > 1 or name == "gpu_speed_table"
     monkeypatch.setattr(files, "STUDIES_DIR", tmp_path)
     with pytest.raises(UserError, match=r"\.csv is missing"):
-        getattr(studies, name)(*metric)
+        getattr(studies, name)()
 
 
 def test_the_fast_recipe_exceeds_96_percent_on_average_over_five_seeds():
