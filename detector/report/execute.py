@@ -30,7 +30,7 @@ from detector.core.console import PROGRESS_FILE, UserError
 TEMPLATE = """{% extends 'lab/index.html.j2' %}
 {% block data_png %}
 <div class="jp-RenderedImage jp-OutputArea-output" data-mime-type="image/png" style="overflow-x: auto">
-<img style="min-width: 640px" alt="{{ output | get_metadata('alt', 'image/png') | escape_html }}"
+<img style="max-width: max(100%, 640px)" alt="{{ output | get_metadata('alt', 'image/png') | escape_html }}"
  src="data:image/png;base64,{{ output.data['image/png'] }}">
 </div>
 {% endblock %}"""

@@ -67,10 +67,13 @@ EXPECTED = {  # name -> (experiments, metrics, keys of the slice)
 }
 
 
+OPTIONAL = {"speed": "onnxscript", "scaling": "webdataset"}  # packages of requirements-scale.txt
+
+
 @pytest.mark.parametrize("name", EXPECTED)
 def test_smoke_run_writes_the_common_schema(name, toy, monkeypatch, tmp_path, capsys):
-    if name == "speed":
-        pytest.importorskip("onnxscript")
+    if name in OPTIONAL:
+        pytest.importorskip(OPTIONAL[name])
     monkeypatch.setattr(study, "make_toy_dataset", lambda note: toy)
     monkeypatch.setattr(files, "BUILD_DIR", tmp_path / "build")
     for folder in ("STUDIES_DIR", "MODELS_DIR", "ACCESS_LOG"):
