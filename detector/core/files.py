@@ -46,7 +46,7 @@ MODELS_DIR = ROOT / "models"
 CHECKPOINTS_DIR = MODELS_DIR / "checkpoints"
 ENCODER = MODELS_DIR / "encoder" / "clip_vit_b16.int8.onnx"  # downloaded, not committed
 MODEL_CARD = MODELS_DIR / "README.md"
-EXAMPLE = MODELS_DIR / "example.png"  # README's figure
+SCREENSHOT = MODELS_DIR / "demo.png"  # README's
 RESULTS = MODELS_DIR / "results.csv"
 PREDICTIONS = MODELS_DIR / "predictions.csv"
 

@@ -1,4 +1,4 @@
-"""One prediction as a figure: for the report, and for README on a photo of an installable package."""
+"""One prediction as a figure of the report."""
 
 from collections.abc import Mapping
 
@@ -6,14 +6,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torchvision.transforms.v2 import functional as TF
 
-from detector.core import files
 from detector.data.decode import to_rgb
 from detector.figures.explanation import crop_prediction, prediction, unscored
 from detector.inference.choice import choose_model
 from detector.inference.decision import predict_image
 from detector.inference.prediction import ABSTAIN
 from detector.models.base import Detector
-from detector.models.weights import NATIVE_RELEASED, RELEASED, released_models
 
 
 def prediction_figure(models: Mapping[str, Detector], image: Image.Image) -> Figure:
@@ -27,13 +25,3 @@ def prediction_figure(models: Mapping[str, Detector], image: Image.Image) -> Fig
     if predicted.pixels is None:
         return unscored(shown, predicted.reason)
     return prediction(shown, predicted.pixels[0], predicted.label, predicted.probability, predicted.reason)
-
-
-def write_example() -> None:
-    """Write README's figure: the prediction for scikit-learn's photo of a flower."""
-    from sklearn.datasets import load_sample_image
-
-    models = released_models([*NATIVE_RELEASED, *RELEASED])
-    figure = prediction_figure(models, Image.fromarray(load_sample_image("flower.jpg")))
-    with files.atomic_write(files.EXAMPLE) as part:
-        figure.savefig(part, format="png", dpi=100, metadata={"Software": None})

@@ -24,32 +24,65 @@ LABELS = {
 }
 HEAD = """# Model card
 
-Written by `python -m detector evaluate` from the weight files and `results.csv`. Intervals are 95%.
+This page follows Mitchell et al. 2019 (arXiv 1810.03993). `python -m detector evaluate` writes it from the weight
+files and `results.csv`. Intervals are 95%.
 
-**Intended use.** Research on detectors that tell photos from generated images. `native` and `native-small` score images
-with a short side of at least 128 pixels. `cnn` and `transfer` classify images of 32×32 pixels.
+## Model details
 
-**Not intended.** Evidence about a person or a work: a prediction is not proof.
+Four detectors that tell photos from generated images, by the authors in `CITATION.cff`. The version is that of
+`CHANGELOG.md`, the licence of the code is in `LICENSE`. Report faults as issues of the repository.
 
-**Training data.** `cnn` and `transfer` are trained on CIFAKE alone: photos and Stable Diffusion 1.4 images of ten
-classes. `native` and `native-small` are trained on crops from public repositories, many of which state no licence, and
-on images of installable packages (`data/README.md`). The weights contain none of these images.
+## Intended use
 
-**Metrics.** FAKE is the positive class. AUC on a generator compares it with CIFAKE's test photos. A model abstains
-('not sure') if it is not confident, if the image is out of distribution (OOD), or if a small change of the image
-changes the prediction. Coverage is the share of images without abstention; selective accuracy is the accuracy on them.
-The leak-free test omits test images with a duplicate in the train folder, and all but one of each group of duplicates
-within the test.
+Research and education on detectors of generated images. `native` and `native-small` score images with a short side of
+at least 128 pixels; `cnn` and `transfer` classify images of 32×32 pixels.
 
-**Limitations.** The results of `cnn` and `transfer` hold for unmodified CIFAKE images. `native` takes some professional
-photos with strong editing for generated images. It misses images by generators unlike those of its training, and faces
-by older GANs, on which it is not trained. The tables show how often.
+**Out of scope.** Evidence about a person, a work or its honesty: a prediction is not proof. Moderation without a
+person who decides. Images between photo and generated image, such as inpainted photos, on which no model was trained.
+
+## Factors
+
+Results depend on the generator, on the photo source (camera, editing, content), on the image's size and style, and on
+what a site did to the file. The tables below and appendix E of the report show them. Results by the age, sex or skin
+colour of the people shown were not measured: the data has no such labels.
+
+## Metrics
+
+FAKE is the positive class. The false-positive rate (FPR) is the share of photos called FAKE, recall the share of
+generated images called FAKE. Both count every image at the model's limit, abstentions included. AUC on a generator
+compares it with CIFAKE's test photos. A model abstains ('not sure') if it is not confident, if the image is out of
+distribution (OOD), or if a small change of the image changes the prediction. Coverage is the share of images without
+abstention; selective accuracy is the accuracy on them.
+
+## Evaluation data
+
+`cnn` and `transfer`: CIFAKE's test folder, and the images in `data/unseen/`. The leak-free test omits test images
+with a duplicate in the train folder, and all but one of each group of duplicates within the test. `native` and
+`native-small`: sources left out of training in turn, and eight sources that were set aside before the first training.
+`data/README.md` describes all of them.
+
+## Training data
+
+`cnn` and `transfer` are trained on CIFAKE alone: photos and Stable Diffusion 1.4 images of ten object classes.
+`native` and `native-small` are trained on crops from public repositories, many of which state no licence, and on
+images of installable packages (`data/README.md`). The weights contain none of these images.
+
+## Ethical considerations
+
+A false positive can discredit a person's photo, and a false negative can lend weight to a forgery. The limits of
+`native` are set to call few photos FAKE, at the cost of recall. People are recognisable in the training images, and
+nothing that we read says that they consented.
+
+## Caveats and recommendations
+
+The results of `cnn` and `transfer` hold for unmodified CIFAKE images. `native` takes some professional photos with
+strong editing for generated images. It misses images by generators unlike those of its training, and faces by older
+GANs, on which it is not trained. Test a model on your own sources before you rely on it, and report its abstentions.
+
+## Quantitative analyses
 """
-NATIVE = """Each row leaves a generator family or a photo source out of training and calibration. FPR and recall count
-every image at the model's upper limit, abstentions included.
-"""
-HELD_OUT = """The sources set aside chose nothing. They were scored once by the frozen weights.
-"""
+NATIVE = """Each row leaves a generator family or a photo source out of training and calibration."""
+HELD_OUT = """The eight sources set aside chose nothing. They were scored once by the frozen weights."""
 
 
 def model_card() -> str:
@@ -62,7 +95,7 @@ def model_card() -> str:
 
 
 def _native_section(name: str, held_out: pd.DataFrame) -> str:
-    parts = [f"## `{name}`: {NATIVE_RELEASED[name]}", _provenance(files.model_file(name))]
+    parts = [f"### `{name}`: {NATIVE_RELEASED[name]}", _provenance(files.model_file(name))]
     if name == MODEL:
         parts += [NATIVE, markdown(left_out_table())]
     return "\n\n".join([*parts, HELD_OUT, markdown(held_out)]) + "\n"
@@ -77,7 +110,7 @@ def _model_section(name: str, results: pd.DataFrame, robust: pd.Series) -> str:
     shares = [f"{column} {100 * robust[column]:.2f}%" for column in robust.index if column != "worst corruption"]
     return "\n\n".join(
         [
-            f"## `{name}`: {RELEASED[name]}",
+            f"### `{name}`: {RELEASED[name]}",
             _provenance(files.model_file(name)),
             markdown(tests),
             f"Accuracy under corruptions ({n['every=10']:,} test images of each type and severity; "
@@ -89,15 +122,19 @@ def _model_section(name: str, results: pd.DataFrame, robust: pd.Series) -> str:
 
 
 def _provenance(weights: Path) -> str:
-    """Return how the weights were trained, from their own metadata."""
+    """Return how the weights were trained, from their own metadata, as a table."""
     facts = read_metadata(weights)
     count = sum(p.numel() for p in load_model(weights).parameters())
-    recipe = ", ".join(f"{key} {value}" for key, value in facts["recipe"].items() if value is not None)
-    return (
-        f"{facts['architecture']} {facts['config']}, {count:,} parameters. Trained on {facts['data']}. "
-        f"Recipe: {recipe}. File written with {facts['versions']}. Reproducible: {facts['reproducible']}. "
-        f"SHA-256 `{files.sha256_prefix(weights)}`…"
-    )
+    described = {
+        "network": ", ".join([facts["architecture"], *(f"{key} {value}" for key, value in facts["config"].items())]),
+        "trained parameters": f"{count:,}",
+        "trained on": facts["data"],
+        "recipe": ", ".join(f"{key} {value}" for key, value in facts["recipe"].items() if value is not None),
+        "file written with": facts["versions"],
+        "reproducible": facts["reproducible"],
+        "SHA-256": f"`{files.sha256_prefix(weights)}`…",
+    }
+    return markdown(pd.DataFrame({"": described}))
 
 
 def source_table(results: pd.DataFrame) -> pd.DataFrame:

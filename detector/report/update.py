@@ -10,7 +10,6 @@ from detector.data.folders import load_unseen
 from detector.evaluation.held_out import evaluate_held_out
 from detector.evaluation.run import evaluate_released
 from detector.models.weights import NATIVE_RELEASED, RELEASED, released_models
-from detector.report.example import write_example
 from detector.report.model_card import markdown, model_card
 from detector.report.native import held_out_table
 from detector.report.studies import TESTS, overview_table, results_grid
@@ -19,7 +18,7 @@ MARKS = ("<!-- results: written by `python -m detector evaluate` -->", "<!-- end
 
 
 def update_results(names: Sequence[str] = (), *, smoke: bool = False) -> Path:
-    """Score released models, by default all; write results, predictions, the model card, README's table and figure.
+    """Score released models, by default all; write results, predictions, the model card and README's table.
 
     Args:
         names: of the models.
@@ -42,7 +41,6 @@ def update_results(names: Sequence[str] = (), *, smoke: bool = False) -> Path:
     with files.atomic_write(files.MODEL_CARD) as part:
         part.write_text(model_card(), encoding="utf-8")
     write_released_table()
-    write_example()
     return files.RESULTS
 
 
