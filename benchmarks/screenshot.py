@@ -24,8 +24,8 @@ from detector.demo import launch_demo
 from detector.models.weights import NATIVE_RELEASED, RELEASED, released_models
 
 FLAGS = ("headless", "no-sandbox", "disable-gpu", "no-first-run", "disable-background-networking",
-         "disable-component-update", "disable-sync", "hide-scrollbars", "window-size=1000,1080")  # fmt: skip
-ANSWERED, COMPLETE = "Prediction:", "Evidence by place"  # texts of the page
+         "disable-component-update", "disable-sync", "hide-scrollbars", "window-size=1000,1420")  # fmt: skip
+ANSWERED, COMPLETE = "Prediction:", "P(FAKE) of each crop"  # texts of the page
 PATIENCE_S = 120
 
 
