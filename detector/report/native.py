@@ -14,14 +14,13 @@ from detector.models.encoder import embed
 from detector.models.native import Native
 from detector.models.weights import NATIVE_RELEASED, RELEASED
 from detector.report.studies import results_grid, study
-from detector.report.tables import published_results
+from detector.report.tables import in_words, published_results
 from detector.training.embeddings import Embeddings
 from detector.training.native import TRAINED
 
 MODEL = "native"
 RATES = ("auc", "false_positive_rate", "recall")
 KINDS = (("family", "generator family", "recall"), ("photos", "photo source", "false_positive_rate"))
-WORDS = {"auc": "AUC", "false_positive_rate": "FPR", "selective_accuracy": "selective accuracy"}
 
 
 def headline_tables() -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -53,7 +52,7 @@ def released_overview() -> pd.DataFrame:
 def native_models_table() -> pd.DataFrame:
     """Return means over pairs of a left-out family and a left-out photo source, as text: a row a model."""
     rows = study("native").query("slice == ''")
-    return pivot(rows, "model", "metric", "text")[METRICS].rename(columns=WORDS)
+    return pivot(rows, "model", "metric", "text")[METRICS].rename(columns=in_words)
 
 
 def left_out_sources() -> pd.DataFrame:
@@ -68,7 +67,7 @@ def left_out_sources() -> pd.DataFrame:
     for key, kind, rate in KINDS:
         own = rows[rows[key] != ""]
         table = own[own["metric"] == "auc"].set_index(key)[["value", "low", "high", "n"]]
-        table[WORDS.get(rate, rate)] = own[own["metric"] == rate].set_index(key)["value"]
+        table[in_words(rate)] = own[own["metric"] == rate].set_index(key)["value"]
         tables.append(table.rename_axis("name").reset_index().assign(**{"left out": kind}))
     return pd.concat(tables, ignore_index=True).sort_values(["left out", "value"], ignore_index=True)
 
@@ -85,7 +84,7 @@ def treatments_table() -> pd.DataFrame:
     """Return AUC, FPR and recall on left-out sources after what sites do to images, as text: a row a treatment."""
     rows = study("native").query("model == @MODEL and metric in @RATES")
     rows = rows[rows["slice"].str.fullmatch("variant=[^;]*")]
-    return pivot(rows, "variant", "metric", "text").rename(columns=WORDS).rename_axis("treatment")
+    return pivot(rows, "variant", "metric", "text").rename(columns=in_words).rename_axis("treatment")
 
 
 def slices_table() -> pd.DataFrame:
@@ -93,14 +92,14 @@ def slices_table() -> pd.DataFrame:
     rows = study("native").query("model == @MODEL")
     rows = rows[rows["slice"].str.startswith(("style=", "side="))]
     rows = rows.assign(slice=rows["slice"].str.replace("=", " ").str.replace("side", "pixels").radd("images="))
-    return pivot(rows, "images", "metric", "text").rename(columns=WORDS).fillna("–")
+    return pivot(rows, "images", "metric", "text").rename(columns=in_words).fillna("–")
 
 
 def held_out_table() -> pd.DataFrame:
     """Return results on the sources set aside, as text: rows model and source, a column a metric."""
     rows = read_results().query("set == 'held_out'")
     rows = rows.assign(slice=rows["slice"].replace("", "source=all"))
-    return pivot(rows, ["model", "source"], "metric", "text").rename(columns=WORDS).fillna("–")
+    return pivot(rows, ["model", "source"], "metric", "text").rename(columns=in_words).fillna("–")
 
 
 def no_photo_table() -> pd.DataFrame:
@@ -118,7 +117,7 @@ def edits_table() -> pd.DataFrame:
 def shortcut_streams() -> pd.DataFrame:
     """Return how well file properties separate the classes in each stream: the AUC, as text."""
     rows = study("shortcuts").query("metric == 'auc'")
-    return pivot(rows, "stream", "metric", "text").rename(columns=WORDS)
+    return pivot(rows, "stream", "metric", "text").rename(columns=in_words)
 
 
 def embedding_counts(embeddings: Embeddings) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from detector.evaluation.robustness import FORTIETH, RADII, TENTH
 from detector.inference.calibration import CERTAINTY, OOD_RATE, RISK
 from detector.models.base import Detector
 from detector.models.weights import RELEASED, read_metadata
+from detector.report.tables import in_words
 
 SHARES = ("false_positive_rate", "recall")
 TESTS = {"test": "official", "leak_free": "leak-free"}
@@ -32,7 +33,7 @@ def results_grid(metrics: Sequence[str]) -> pd.DataFrame:
     """Return some metrics of the released models on both tests: rows model and test, a column a metric, as text."""
     rows = read_results().query("set in @TESTS and slice == '' and metric in @metrics")
     grid = pivot(rows.assign(test=rows["set"].map(TESTS)), ["model", "test"], "metric", "text")
-    return grid.reindex(list(RELEASED), level="model")[list(metrics)].rename(columns=_words)
+    return grid.reindex(list(RELEASED), level="model")[list(metrics)].rename(columns=in_words)
 
 
 def scores_grid(scores: Mapping[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
@@ -43,7 +44,9 @@ def scores_grid(scores: Mapping[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
     """
     rows = [result_rows(table, experiment="report", model=model, set=test) for (model, test), table in scores.items()]
     return (
-        pivot(pd.concat(rows), ["model", "set"], "metric", "text").rename_axis(["model", "test"]).rename(columns=_words)
+        pivot(pd.concat(rows), ["model", "set"], "metric", "text")
+        .rename_axis(["model", "test"])
+        .rename(columns=in_words)
     )
 
 
@@ -51,7 +54,7 @@ def recipe_table() -> pd.DataFrame:
     """Return how the released models were trained, from the metadata of their files: a row a model."""
     columns = ["epochs", "batch_size", "optimizer", "learning_rate", "cutmix", "seed"]
     rows = {name: read_metadata(files.model_file(name))["recipe"] for name in RELEASED}
-    return pd.DataFrame.from_dict(rows, orient="index")[columns].rename(columns=_words).rename_axis("model")
+    return pd.DataFrame.from_dict(rows, orient="index")[columns].rename(columns=in_words).rename_axis("model")
 
 
 def threshold_table(models: Mapping[str, Detector]) -> pd.DataFrame:
@@ -274,7 +277,3 @@ def pareto_front(table: pd.DataFrame) -> pd.Series:
     ordered = table.sort_values(["MACs", "value"], ascending=[True, False])
     best_before = ordered["value"].cummax().shift(fill_value=-float("inf"))
     return (ordered["value"] > best_before).reindex(table.index)
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")

@@ -48,22 +48,41 @@ def banner(data: Dataset, budget: str) -> Markdown:
     return Markdown(f"> {data.note} Budget '{budget}'.")
 
 
+NAMES = {
+    "auc": "AUC",
+    "brier": "Brier score",
+    "ece": "ECE",
+    "f1": "F1",
+    "false_positive_rate": "FPR",
+    "nll": "NLL",
+    "tpr_at_fpr_1": "recall at FPR 1%",
+    "tpr_at_fpr_5": "recall at FPR 5%",
+    "precision_at_prevalence_1": "precision, 1% FAKE",
+    "precision_at_prevalence_10": "precision, 10% FAKE",
+}
+
+
+def in_words(name: str) -> str:
+    """Return the name of a metric or column as people write it."""
+    return NAMES.get(name, str(name).replace("_", " "))
+
+
 def _number(value: float | str) -> str:
     """Return whole numbers from a thousand on, four digits below; text as it is."""
     return value if isinstance(value, str) else f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 FORMATS = {
-    "{:.4f}": ["loss", "validation_loss"],
+    "{:.4f}": ["loss", "validation loss"],
     "{:.2f}": ["mean (%)", "deviation over seeds", "accuracy (%)", "seconds (median)", "lowest (%)", "validation",
               "official test", "leak-free test", "as reported (%)", "in truth (%)", "peak (GB)"],
     "{:+.2f}": ["difference from the first", "cost in points", "false confidence in points"],
     "{:.1f}": ["seconds", "red", "green", "blue", "standard deviation"],
     "{:+.1f}": ["high frequencies (dB)"],
-    "{:,.0f}": ["images_per_second"],
+    "{:,.0f}": ["images per second"],
     "{:.2g}": ["p", "p (Holm)"],
     "{:.1g}": ["largest difference"],
-    "{:.2%}": ["validation_accuracy", "leak-free", "stored", "reproduced", "uncorrupted", "mean", "worst",
+    "{:.2%}": ["validation accuracy", "leak-free", "stored", "reproduced", "uncorrupted", "mean", "worst",
               "PGD 1/255", "PGD 2/255"],
     "{:+.2%}": ["difference", "low", "high"],
     "{:.1%}": ["error rate at most", "with certainty", "OOD rate of CIFAKE", "confidence threshold"],
@@ -78,12 +97,12 @@ LEFT = [
 
 
 def table(frame: pd.DataFrame, caption: str) -> Styler:
-    """Return a captioned table: proportions in percent with their intervals, counts with separators.
+    """Return a captioned table: names in words, proportions in percent with their intervals, counts with separators.
 
     Columns value, low and high become a percentage and its 95% interval. An interval inside a text gets a line of
     its own, in one piece (by a word joiner).
     """
-    shown = frame.copy()
+    shown = frame.rename(columns=in_words)
     if {"value", "low", "high"} <= set(frame.columns):
         bounds = zip(frame["low"], frame["high"], strict=True)
         interval = [f"{100 * low:.2f} – {100 * high:.2f}" for low, high in bounds]

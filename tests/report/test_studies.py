@@ -49,7 +49,7 @@ def test_proportions_are_percentages_and_areas_are_not(stores):
     store(evaluation_rows())
     grid = studies.results_grid(["accuracy", "auc"])
     assert grid.loc[("cnn", "official"), "accuracy"] == "98.12% (10.00 – 100.00)"
-    assert grid.loc[("cnn", "leak-free"), "auc"] == "0.9000 (0.1000 – 1.0000)"
+    assert grid.loc[("cnn", "leak-free"), "AUC"] == "0.9000 (0.1000 – 1.0000)"
     assert len(grid) == 2 * len(RELEASED)
 
 

@@ -22,6 +22,11 @@ def test_values_become_percentages_beside_their_interval():
     assert "50.00%" in shown and "40.00 – 60.00" in shown and "1,000" in shown and "scores" in shown
 
 
+def test_names_are_written_in_words():
+    shown = table(pd.DataFrame({"f1": [0.5], "images_per_second": [1234.5]}), "scores").to_html()
+    assert ">F1<" in shown and ">images per second<" in shown and ">1,234<" in shown
+
+
 def test_a_missing_value_is_a_dash():
     assert "–" in table(pd.DataFrame({"seconds": [None]}, dtype=float), "times").to_html()
 
