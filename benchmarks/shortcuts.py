@@ -49,10 +49,10 @@ def halved(image: Image.Image) -> Image.Image:
 VIEWS = {  # of an image, with a random generator
     "control: half size": lambda image, _: halved(image),
     "control: half size, JPEG 85": lambda image, _: compressed(halved(image)),
-    "training views": training_view,
-    "unscaled centre": lambda image, _: TF.center_crop(image, [VIEW_SIDE] * 2),
-    "scored views": lambda image, _: scored_view(image, 0),
-    "scored views, second": lambda image, _: scored_view(image, 1),
+    "training crop": training_view,
+    "unscaled centre crop": lambda image, _: TF.center_crop(image, [VIEW_SIDE] * 2),
+    "first scored crop": lambda image, _: scored_view(image, 0),
+    "second scored crop": lambda image, _: scored_view(image, 1),
 }
 
 

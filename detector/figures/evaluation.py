@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from detector.figures.style import COLORS, MODEL_COLORS, class_dots, coloured, interval_dots, new_figure
 
@@ -122,31 +123,35 @@ def share_heatmaps(panels: Mapping[str, pd.DataFrame], *, title: str, ylabel: st
 def left_out_dots(table: pd.DataFrame) -> Figure:
     """Draw the AUC of each left-out family and photo source, and its recall or FPR; `table` is `left_out_sources`'."""
     kinds = {"generator family": ("recall", COLORS["FAKE"]), "photo source": ("FPR", COLORS["REAL"])}
-    figure, axes = new_figure("Means over pairs of a left-out family and a left-out photo source", 1, 2, (9.5, 4.8))
+    title = "Means over pairs of a left-out family and a left-out photo source, with 95% intervals"
+    figure, axes = new_figure(title, 1, 2, (9.5, 4.8))
     tables = {kind: table[table["left out"] == kind].sort_values("value") for kind in kinds}
     for cell, (kind, (rate, color)) in zip(axes[0], kinds.items(), strict=True):
         rows = tables[kind]
-        interval_dots(cell, np.arange(len(rows)), rows, horizontal=True, percent=False, ms=4, color=color, label="AUC")
+        interval_dots(cell, np.arange(len(rows)), rows, horizontal=True, percent=False, ms=4, color=color)
         cell.plot(
             rows[rate], np.arange(len(rows)), "s", ms=5, mfc="none", color=color, label="recall, or FPR of photos"
         )
         cell.set_yticks(range(len(rows)), rows["name"])
-        cell.set(ylabel=kind, xlabel=f"AUC; {rate} at the released limit", xlim=(-0.02, 1.02))
+        cell.set(ylabel=kind, xlabel=f"AUC; {rate} at the upper limit", xlim=(-0.02, 1.02))
         cell.grid(axis="x", alpha=0.3)
-    marks, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(marks[::-1], labels[::-1], frameon=False, loc="outside lower left", ncols=2)
+    marks = [
+        Line2D([], [], marker=marker, mfc=face, ls="", color="0.3") for marker, face in (("o", "0.3"), ("s", "none"))
+    ]
+    figure.legend(marks, ["AUC", "recall, or FPR of photos"], frameon=False, loc="outside lower left", ncols=2)
     return figure
 
 
 def share_dots(table: pd.DataFrame, *, title: str) -> Figure:
-    """Draw the share predicted FAKE on each source, by model; `table` is `source_shares`'."""
+    """Draw the share predicted FAKE on each source, named with its size, by model; `table` is `source_shares`'."""
     sources, models = list(dict.fromkeys(table["source"]))[::-1], dict(list(table.groupby("model", sort=False)))
     figure, axes = new_figure(title, size=(8, 4.6))
     cell, offsets = axes[0, 0], np.linspace(0.25, -0.25, len(models))
     for offset, (model, rows, color) in zip(offsets, coloured(models), strict=True):
         places = rows["source"].map(sources.index) + offset
         interval_dots(cell, places, rows, horizontal=True, ms=4, color=color, label=model)
-    cell.set_yticks(range(len(sources)), sources)
+    sizes = table.groupby("source")["n"].max()
+    cell.set_yticks(range(len(sources)), [f"{source}, n = {sizes[source]:,}" for source in sources])
     cell.set(xlabel="predicted FAKE (%)", ylabel="source", xlim=(-2, 102))
     cell.grid(axis="x", alpha=0.3)
     figure.legend(frameon=False, loc="outside lower left", ncols=len(models))
@@ -162,7 +167,7 @@ def headline(cifake: pd.DataFrame, native: pd.DataFrame) -> Figure:
     figure, axes = new_figure(title, 1, 2, (9.5, 3.4))
     panels = (
         (cifake, "accuracy on CIFAKE's official test (%)", True),
-        (native, "AUC on eight sources set aside", False),
+        (native, "AUC on eight sources set aside (dotted: chance)", False),
     )
     for cell, (table, label, percent) in zip(axes[0], panels, strict=True):
         for ours, color, name in (
@@ -176,6 +181,7 @@ def headline(cifake: pd.DataFrame, native: pd.DataFrame) -> Figure:
         cell.set(xlabel=label, ylim=(-0.6, len(table) - 0.4))
         cell.grid(axis="x", alpha=0.3)
     axes[0, 0].set_ylabel("model")
+    axes[0, 1].axvline(0.5, color="0.3", lw=1, ls=":")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), frameon=False, loc="outside lower left", ncols=2)
     return figure
 

@@ -91,7 +91,7 @@ def slices_table() -> pd.DataFrame:
     """Return AUC, FPR and recall by the style of generated images and by the size of originals, as text."""
     rows = study("native").query("model == @MODEL")
     rows = rows[rows["slice"].str.startswith(("style=", "side="))]
-    rows = rows.assign(slice=rows["slice"].str.replace("=", " ").str.replace("side", "pixels").radd("images="))
+    rows = rows.assign(slice=rows["slice"].str.replace("=", " ").str.replace("side", "long side").radd("images="))
     return pivot(rows, "images", "metric", "text").rename(columns=in_words).fillna("–")
 
 

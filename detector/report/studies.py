@@ -10,7 +10,7 @@ from detector.evaluation.results import pivot, read_results, result_rows, slice_
 from detector.evaluation.robustness import FORTIETH, RADII, TENTH
 from detector.inference.calibration import CERTAINTY, OOD_RATE, RISK
 from detector.models.base import Detector
-from detector.models.weights import RELEASED, read_metadata
+from detector.models.weights import NATIVE_RELEASED, RELEASED, read_metadata
 from detector.report.tables import in_words
 
 SHARES = ("false_positive_rate", "recall")
@@ -84,11 +84,13 @@ def source_shares(set: str) -> pd.DataFrame:
     Args:
         set: 'unseen' (at 32 pixels) or 'held_out' (at native resolution).
 
-    Columns source ('REAL/name' or 'FAKE/name'), model, value, low, high; photos first.
+    Columns source ('REAL/name' or 'FAKE/name'), model, value, low, high, n; photos first.
     """
     rows = with_slice_columns(read_results().query("set == @set and slice != '' and metric in @SHARES"))
-    order = rows["source"].str.startswith("FAKE")
-    return rows.iloc[order.argsort(kind="stable")][["source", "model", "value", "low", "high"]]
+    models = [*RELEASED, *NATIVE_RELEASED]
+    order = [(row.source.startswith("FAKE"), models.index(row.model)) for row in rows.itertuples()]
+    rows = rows.iloc[sorted(range(len(rows)), key=order.__getitem__)]
+    return rows[["source", "model", "value", "low", "high", "n"]]
 
 
 def corruption_grid(model: str, metric: str) -> pd.DataFrame:
@@ -250,7 +252,7 @@ def faithfulness_table() -> pd.DataFrame:
 def leave_one_out_grid() -> pd.DataFrame:
     """Return the share predicted FAKE of each source: a row a source, a column what was left out of training."""
     rows = study("not_released").query("experiment == 'not released: leave one source out' and metric in @SHARES")
-    return pivot(rows, "source", "without")
+    return pivot(rows, "source", "without").rename_axis(columns="left out of training")
 
 
 def resolution_grid() -> pd.DataFrame:

@@ -55,6 +55,8 @@ NAMES = {
     "f1": "F1",
     "false_positive_rate": "FPR",
     "nll": "NLL",
+    "only_first": "only the first correct",
+    "only_second": "only the second correct",
     "tpr_at_fpr_1": "recall at FPR 1%",
     "tpr_at_fpr_5": "recall at FPR 5%",
     "precision_at_prevalence_1": "precision, 1% FAKE",
