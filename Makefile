@@ -22,8 +22,8 @@ demo: .venv/ready  ## serve the demo on localhost
 bench: .venv/ready  ## measure every claim of speed on this machine
 	$(BIN)/python -m benchmarks.speed
 
-torture: .venv/ready lowest  ## kill, corrupt and flood: the long form of tests/torture, about an hour
-	TORTURE=1 $(BIN)/python -m pytest tests/torture
+torture: .venv/ready lowest  ## kill, corrupt and flood: the long form of the tests of SECURITY.md, about an hour
+	TORTURE=1 $(BIN)/python -m pytest tests/torture tests/training/test_distributed.py
 
 lowest:  ## run the tests with the lowest versions that requirements.txt allows; they may warn
 	mkdir -p build

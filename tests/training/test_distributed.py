@@ -99,6 +99,13 @@ def test_a_killed_process_ends_the_run_and_one_process_resumes_it(tmp_path, toy,
     assert len(history) == 4
 
 
+@pytest.mark.skipif("TORTURE" not in os.environ, reason="`make torture` runs it")
+def test_a_process_that_hangs_ends_the_run(tmp_path):
+    result = start(2, "hanging", tmp_path)
+    assert result.returncode != 0
+    assert "Another process of this training ended or hangs." in result.stderr
+
+
 def test_a_batch_that_the_processes_cannot_divide_is_an_error(toy, monkeypatch):
     monkeypatch.setattr(batches, "processes", lambda: 3)
     with pytest.raises(UserError, match="3 processes cannot divide a batch of 32"):

@@ -5,6 +5,8 @@ import signal
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,7 +18,7 @@ from detector.data.dataset import Images, make_toy_dataset
 from detector.data.shards import open_shards
 from detector.models.base import WithAuxiliaryHead
 from detector.models.cnn import CNN
-from detector.training import batches, loop
+from detector.training import batches, distributed, loop
 from detector.training.distributed import process_group, processes, rank, require_same
 from detector.training.recipes import Recipe
 
@@ -66,16 +68,16 @@ def train(folder: Path, recipe: Recipe, data: Iterable[Images]) -> tuple[CNN, fl
     return model, history["validation_accuracy"].max()
 
 
-def killed(folder: Path) -> None:
-    """Train until the second process kills itself, in the middle of the third interval."""
+def ended(folder: Path, number: signal.Signals) -> None:
+    """Train until the second process sends itself a signal, in the middle of the third interval."""
     step, steps = loop._step, iter(range(1000))
 
-    def step_until_killed(*arguments) -> torch.Tensor:
+    def step_until_ended(*arguments) -> torch.Tensor:
         if next(steps) == 50 and rank() == 1:  # of 20 steps an interval
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), number)
         return step(*arguments)
 
-    loop._step = step_until_killed
+    loop._step = step_until_ended
     train(folder, replace(RECIPE, epochs=2, batch_size=32), toy())
 
 
@@ -93,8 +95,14 @@ def main() -> None:
     """Run the job of the command line."""
     loop.fast_bfloat16 = lambda *_: False  # bfloat16 rounds more coarsely than these tests compare
     job, folder = sys.argv[1:]
+    jobs = {
+        "compared": compared,
+        "killed": partial(ended, number=signal.SIGKILL),
+        "hanging": partial(ended, number=signal.SIGSTOP),
+    }
+    distributed.TIMEOUT = timedelta(seconds=20)
     with process_group():
-        {"compared": compared, "killed": killed}[job](Path(folder))
+        jobs[job](Path(folder))
 
 
 if __name__ == "__main__":
