@@ -16,7 +16,6 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from PIL import Image
 
 from detector.core.labels import CLASSES
 
@@ -36,10 +35,9 @@ class DescribedFigure(Figure):
     """A figure that a notebook shows with an alternative text."""
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> tuple[dict, dict]:
-        drawn, small = io.BytesIO(), io.BytesIO()
-        self.savefig(drawn, format="png", bbox_inches="tight")
-        Image.open(drawn).convert("RGB").save(small, "png", optimize=True)  # a tenth smaller without transparency
-        return {"image/png": small.getvalue()}, {"image/png": {"alt": describe(self)}}
+        stream = io.BytesIO()
+        self.savefig(stream, format="png", bbox_inches="tight")
+        return {"image/png": stream.getvalue()}, {"image/png": {"alt": describe(self)}}
 
 
 def describe(figure: Figure) -> str:

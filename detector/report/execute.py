@@ -1,7 +1,9 @@
 """Execute the report and render it, while the terminal shows the current cell, its progress and the time."""
 
 import asyncio
+import base64
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -21,6 +23,7 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbconvert import HTMLExporter
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
+from PIL import Image
 from traitlets import Instance
 
 from detector.core import files
@@ -153,11 +156,20 @@ def _cancel_pending_on_interrupt() -> Iterator[None]:
 
 
 def _tidy(notebook: nbformat.NotebookNode) -> None:
-    """Remove execution times and empty outputs."""
+    """Remove execution times, empty outputs, and the transparency of figures, which makes them a tenth smaller."""
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
             cell.outputs = [out for out in cell.outputs if out.output_type != "display_data" or any(out.data.values())]
+            for data in (out.data for out in cell.outputs if "image/png" in out.get("data", {})):
+                data["image/png"] = _opaque(data["image/png"])
+
+
+def _opaque(png: str) -> str:
+    """Return a PNG, in base64, without its alpha channel."""
+    stream = io.BytesIO()
+    Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB").save(stream, "png", optimize=True)
+    return base64.b64encode(stream.getvalue()).decode()
 
 
 class _Terminal:
