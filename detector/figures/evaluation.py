@@ -129,9 +129,7 @@ def left_out_dots(table: pd.DataFrame) -> Figure:
     for cell, (kind, (rate, color)) in zip(axes[0], kinds.items(), strict=True):
         rows = tables[kind]
         interval_dots(cell, np.arange(len(rows)), rows, horizontal=True, percent=False, ms=4, color=color)
-        cell.plot(
-            rows[rate], np.arange(len(rows)), "s", ms=5, mfc="none", color=color, label="recall, or FPR of photos"
-        )
+        cell.plot(rows[rate], np.arange(len(rows)), "s", ms=5, mfc="none", color=color)
         cell.set_yticks(range(len(rows)), rows["name"])
         cell.set(ylabel=kind, xlabel=f"AUC; {rate} at the upper limit", xlim=(-0.02, 1.02))
         cell.grid(axis="x", alpha=0.3)

@@ -15,7 +15,6 @@ NAMES = {
         "headline_tables",
         "held_out_table",
         "left_out_sources",
-        "left_out_table",
         "native_models_table",
         "no_photo_table",
         "released_overview",
@@ -31,7 +30,6 @@ NAMES = {
         "gpu_speed_table",
         "image_count_runs",
         "leave_one_out_grid",
-        "mean_over_seeds",
         "memory_table",
         "mistake_runs",
         "mistakes_table",
@@ -54,7 +52,6 @@ NAMES = {
     "tables": (
         "banner",
         "published_duplicates",
-        "published_results",
         "table",
     ),
 }

@@ -171,14 +171,6 @@ def _ablation(experiment: str, column: str) -> pd.DataFrame:
     return rows.rename(columns={"value": "accuracy"})[[column, "seed", "accuracy"]]
 
 
-def mean_over_seeds(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return accuracy (%) of each variant over seeds: mean, deviation, number of seeds, difference from the first."""
-    groups = runs.groupby(runs.columns[0], sort=False)["accuracy"]
-    rows = 100 * groups.agg(["mean", "std"])
-    rows = rows.rename(columns={"mean": "mean (%)", "std": "deviation over seeds"}).assign(seeds=groups.size())
-    return rows.assign(**{"difference from the first": rows["mean (%)"] - rows["mean (%)"].iloc[0]})
-
-
 def speed_table() -> pd.DataFrame:
     """Return the measurements of `make bench`: index stage, model and metric; columns value, unit, note."""
     rows = with_slice_columns(study("speed"))

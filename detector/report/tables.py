@@ -76,9 +76,9 @@ def _number(value: float | str) -> str:
 
 FORMATS = {
     "{:.4f}": ["loss", "validation loss"],
-    "{:.2f}": ["mean (%)", "deviation over seeds", "accuracy (%)", "seconds (median)", "lowest (%)", "validation",
+    "{:.2f}": ["mean (%)", "seconds (median)", "lowest (%)", "validation",
               "official test", "leak-free test", "as reported (%)", "in truth (%)", "peak (GB)"],
-    "{:+.2f}": ["difference from the first", "cost in points", "false confidence in points"],
+    "{:+.2f}": ["cost in points", "false confidence in points"],
     "{:.1f}": ["seconds", "red", "green", "blue", "standard deviation"],
     "{:+.1f}": ["high frequencies (dB)"],
     "{:,.0f}": ["images per second"],
