@@ -36,7 +36,7 @@ FINE = replace(FINE_TUNING, auxiliary_weight=FAST.auxiliary_weight, layer_decay=
 FINE_ON_GPU = replace(FINE, batch_size=256, learning_rate=2e-3)
 FROZEN_BLOCKS = 6  # of nine: two stages and the last convolution are trained
 REGULARISATION = 0.01  # scikit-learn's C with the lowest validation loss among 0.001 to 1, on 16,000 images
-SMOKE_VARIANTS = ("lite0-64-probe", "cnn-64-128-256-classes-first")
+SMOKE_VARIANTS = ("Lite0 64 px, head trained", "CNN 64-128-256, object classes first")
 Fitted = tuple[Detector, dict[str, float]]  # trained network; images seen, seconds, validation accuracy and loss
 
 
@@ -59,15 +59,15 @@ def variants(fine: Recipe, *, pretrained: bool = True) -> dict[str, Variant]:
 
     wide = partial(CNN, widths=(64, 128, 256))
     return {
-        "lite0-64-probe": lite(0, 64, probe),
-        "lite0-64-last-blocks": lite(0, 64, frozen_blocks=FROZEN_BLOCKS),
-        "lite0-64-one-rate": lite(0, 64, layer_decay=1.0),
-        "lite0-64-batch-norm": lite(0, 64, batch_norm=True),
-        **{f"lite0-{size}": lite(0, size) for size in (32, 64, 96, 128, 224)},
-        **{f"lite2-{size}": lite(2, size) for size in (32, 64, 96, 128)},
-        "cnn-32-64-128": Variant(CNN, FAST, fine_tune),
-        "cnn-64-128-256": Variant(wide, FAST, fine_tune),
-        "cnn-64-128-256-classes-first": Variant(wide, FAST, classes_first),
+        "Lite0 64 px, head trained": lite(0, 64, probe),
+        "Lite0 64 px, last stages trained": lite(0, 64, frozen_blocks=FROZEN_BLOCKS),
+        "Lite0 64 px, one learning rate": lite(0, 64, layer_decay=1.0),
+        "Lite0 64 px, batch norm trained": lite(0, 64, batch_norm=True),
+        **{f"Lite0 {size} px": lite(0, size) for size in (32, 64, 96, 128, 224)},
+        **{f"Lite2 {size} px": lite(2, size) for size in (32, 64, 96, 128)},
+        "CNN 32-64-128": Variant(CNN, FAST, fine_tune),
+        "CNN 64-128-256": Variant(wide, FAST, fine_tune),
+        "CNN 64-128-256, object classes first": Variant(wide, FAST, classes_first),
     }
 
 

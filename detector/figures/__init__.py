@@ -19,6 +19,7 @@ from detector.figures.evaluation import (
     accuracy_by_object_class,
     confusion_matrices,
     corruption_heatmaps,
+    dot_panels,
     headline,
     left_out_dots,
     mistake_dots,

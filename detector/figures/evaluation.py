@@ -120,6 +120,29 @@ def share_heatmaps(panels: Mapping[str, pd.DataFrame], *, title: str, ylabel: st
     return figure
 
 
+def dot_panels(panels: Mapping[str, pd.DataFrame], *, title: str, ylabel: str) -> Figure:
+    """Draw tables with the same rows side by side: a dot for each value, and its interval where there is one.
+
+    `panels` maps the label of the x axis to a table with the column value, and low and high or neither, in the label's
+    unit. The rows are named once. 'REAL/flickr' and 'FAKE/glide' have their class's colour.
+    """
+    index = next(iter(panels.values())).index
+    figure, axes = new_figure(title, 1, len(panels), (9.5, 1.3 + 0.26 * len(index)))
+    colors = [COLORS.get(str(name).partition("/")[0], MODEL_COLORS[0]) for name in index]
+    for cell, (label, table) in zip(axes[0], panels.items(), strict=True):
+        for place, color in enumerate(colors):
+            row = table.iloc[[place]]
+            if "low" in table:
+                interval_dots(cell, [place], row, horizontal=True, percent=False, ms=5, color=color)
+            else:
+                cell.plot(row["value"], [place], "o", ms=5, color=color)
+        cell.set(xlabel=label, yticks=[], ylim=(len(index) - 0.5, -0.5))
+        cell.grid(axis="x", alpha=0.3)
+    axes[0, 0].set_yticks(range(len(index)), index)
+    axes[0, 0].set_ylabel(ylabel)
+    return figure
+
+
 def left_out_dots(table: pd.DataFrame) -> Figure:
     """Draw the AUC of each left-out family and photo source, and its recall or FPR; `table` is `left_out_sources`'."""
     kinds = {"generator family": ("recall", COLORS["FAKE"]), "photo source": ("FPR", COLORS["REAL"])}

@@ -88,14 +88,14 @@ def images_curve(runs: pd.DataFrame) -> Figure:
 def cost_dots(table: pd.DataFrame, front: pd.Series) -> Figure:
     """Draw validation accuracy with 95% intervals against multiply-accumulates (MACs), a named dot per variant.
 
-    `table` is indexed by variant and has columns MACs, value, low, high. A name's first word ('lite0' of 'lite0-64')
-    gives its colour. `front` (bool, same index) marks the Pareto front, which is ringed.
+    `table` is indexed by variant and has columns MACs, value, low, high. A name's first word gives its
+    colour. `front` (bool, same index) marks the Pareto front, which is ringed.
     """
     figure, axes = new_figure("Validation accuracy by cost, after equal training time", size=(8, 5.4))
     cell = axes[0, 0]
     log_error = (lambda y: -np.log(np.maximum(100 - y, 0.01)), lambda t: 100 - np.exp(-t))
     cell.set_yscale("function", functions=log_error)  # halving the error is the same distance everywhere
-    families = dict(list(table.groupby(table.index.str.split("-").str[0])))
+    families = dict(list(table.groupby(table.index.str.split().str[0])))
     for family, rows, color in coloured(families):
         interval_dots(cell, rows["MACs"] / 1e6, rows, ms=6, color=color, label=family)
     ring = {"ms": 10, "mfc": "none", "mec": "black", "label": "Pareto front"}
@@ -107,7 +107,7 @@ def cost_dots(table: pd.DataFrame, front: pd.Series) -> Figure:
     cell.xaxis.set_minor_locator(mpl.ticker.NullLocator())
     lowest, highest = 100 * table["low"].min() - 3, 100 * table["high"].max() + 0.5
     cell.set_yticks([tick for tick in (75, 80, 85, 90, 92, 94, 95, 96, 97, 98) if lowest < tick < highest])
-    cell.set_xlim(table["MACs"].min() / 2.6e6, 2 * table["MACs"].max() / 1e6)
+    cell.set_xlim(table["MACs"].min() / 5e6, 2 * table["MACs"].max() / 1e6)
     cell.grid(alpha=0.3)
     _write_names(cell, table)
     return figure

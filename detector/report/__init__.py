@@ -19,7 +19,7 @@ NAMES = {
         "no_photo_table",
         "released_overview",
         "shortcut_streams",
-        "slices_table",
+        "slices_panels",
         "treatments_table",
     ),
     "studies": (

@@ -87,12 +87,13 @@ def treatments_table() -> pd.DataFrame:
     return pivot(rows, "variant", "metric", "text").rename(columns=in_words).rename_axis("treatment")
 
 
-def slices_table() -> pd.DataFrame:
-    """Return AUC, FPR and recall by the style of generated images and by the size of originals, as text."""
+def slices_panels() -> dict[str, pd.DataFrame]:
+    """Return AUC, FPR and recall by the style of generated images and by the size of originals: value, low, high."""
     rows = study("native").query("model == @MODEL")
     rows = rows[rows["slice"].str.startswith(("style=", "side="))]
-    rows = rows.assign(slice=rows["slice"].str.replace("=", " ").str.replace("side", "long side").radd("images="))
-    return pivot(rows, "images", "metric", "text").rename(columns=in_words).fillna("–")
+    names = rows["slice"].str.replace("=", " ").str.replace("side", "long side")
+    rows = rows.set_index(names.rename("images"))
+    return {in_words(metric): own[["value", "low", "high"]] for metric, own in rows.groupby("metric", sort=False)}
 
 
 def held_out_table() -> pd.DataFrame:
@@ -109,9 +110,11 @@ def no_photo_table() -> pd.DataFrame:
 
 
 def edits_table() -> pd.DataFrame:
-    """Return the share of photos called FAKE and their mean P(FAKE) after each edit, as text."""
+    """Return the share of photos called FAKE and their mean P(FAKE) after each edit, as text, and their number."""
     words = {"called_fake": "called FAKE", "mean_probability": "mean P(FAKE)"}
-    return pivot(study("edits"), "edit", "metric", "text").rename(columns=words)
+    rows = study("edits")
+    counts = pivot(rows, "edit", "metric", "n")["called_fake"].astype(int).rename("photos")
+    return pivot(rows, "edit", "metric", "text").rename(columns=words).join(counts)
 
 
 def shortcut_streams() -> pd.DataFrame:

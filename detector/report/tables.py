@@ -76,11 +76,9 @@ def _number(value: float | str) -> str:
 
 FORMATS = {
     "{:.4f}": ["loss", "validation loss"],
-    "{:.2f}": ["mean (%)", "seconds (median)", "lowest (%)", "validation",
-              "official test", "leak-free test", "as reported (%)", "in truth (%)", "peak (GB)"],
+    "{:.2f}": ["mean (%)", "seconds (median)", "lowest (%)", "deviation (points)", "as reported (%)", "in truth (%)"],
     "{:+.2f}": ["cost in points", "false confidence in points"],
-    "{:.1f}": ["seconds", "red", "green", "blue", "standard deviation"],
-    "{:+.1f}": ["high frequencies (dB)"],
+    "{:.1f}": ["seconds"],
     "{:,.0f}": ["images per second"],
     "{:.2g}": ["p", "p (Holm)"],
     "{:.1g}": ["largest difference"],

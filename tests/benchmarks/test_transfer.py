@@ -47,12 +47,13 @@ def test_a_time_is_filled_by_fewer_images_or_more_epochs(seen, epochs, images):
 def test_every_variant_has_its_network_and_recipe(monkeypatch):
     monkeypatch.setattr(transfer, "Transfer", lambda **arguments: arguments)
     variants = transfer.variants(FINE)
-    networks = {name: variant.network() for name, variant in variants.items() if name.startswith("lite")}
+    networks = {name: variant.network() for name, variant in variants.items() if name.startswith("Lite")}
     assert all(network["pretrained"] for network in networks.values())
     assert {network["size"] for network in networks.values()} == {32, 64, 96, 128, 224}
-    assert networks["lite0-64-batch-norm"]["train_batch_norm"]
-    assert variants["lite0-64-last-blocks"].recipe.frozen_blocks == transfer.FROZEN_BLOCKS
-    assert variants["lite0-64"].recipe.layer_decay < 1 == variants["lite0-64-one-rate"].recipe.layer_decay
+    assert networks["Lite0 64 px, batch norm trained"]["train_batch_norm"]
+    assert variants["Lite0 64 px, last stages trained"].recipe.frozen_blocks == transfer.FROZEN_BLOCKS
+    assert variants["Lite0 64 px"].recipe.layer_decay < 1
+    assert variants["Lite0 64 px, one learning rate"].recipe.layer_decay == 1
     assert set(transfer.SMOKE_VARIANTS) < set(variants)
 
 

@@ -85,7 +85,7 @@ def draw_all() -> dict[str, Figure]:
     layers = pd.DataFrame({"output": ["32 × 32 × 32", "64 × 16 × 16", "128 × 8 × 8", "1"]})
     shortcuts = interval_table(pd.Index(["file size", "mean colour"])).assign(features=[1, 3])
     seeds = pd.DataFrame({"accuracy": RNG.uniform(0.9, 0.95, 6)})
-    variants = interval_table(pd.Index(["cnn-32", "lite0-64", "lite2-64"])).assign(MACs=[3e7, 4e7, 9e7])
+    variants = interval_table(pd.Index(["CNN 32", "Lite0 64 px", "Lite2 64 px"])).assign(MACs=[3e7, 4e7, 9e7])
     reliability = interval_table(rows=5).assign(predicted=np.linspace(0.05, 0.95, 5))
     points = pd.DataFrame({"coverage": 0.9, "risk": 0.06}, ["cnn", "transfer"])
     rates = np.linspace(0, 1, 50)
@@ -124,6 +124,11 @@ def draw_all() -> dict[str, Figure]:
         "risk_coverage_curves": figures.risk_coverage_curves(dict.fromkeys(two, risk()), points),
         "corruption_heatmaps": figures.corruption_heatmaps(
             dict.fromkeys("abcd", corruption_table()), title="Accuracy (%) by corruption", span=(50, 100)
+        ),
+        "dot_panels": figures.dot_panels(
+            {"AUC": interval_table(pd.Index(["REAL/a", "FAKE/b"])), "power (dB)": pd.DataFrame({"value": [1, -2]})},
+            title="Sources, two values",
+            ylabel="source",
         ),
         "left_out_dots": figures.left_out_dots(
             interval_table(pd.Index(["flux", "sdxl", "phones"], name="name"))

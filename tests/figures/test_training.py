@@ -11,22 +11,22 @@ from detector.figures.training import architecture, cost_dots, images_curve, var
 
 # variant -> (MACs, validation accuracy), as measured on two CPU cores: many variants have the same cost
 CROWD = {
-    "cnn-32-64-128": (33915008, 0.952783),
-    "cnn-64-128-256": (114131200, 0.941732),
-    "cnn-64-128-256-auxiliary-first": (114131200, 0.921439),
-    "lite0-64-head": (31340672, 0.874221),
-    "lite0-64-last": (31340672, 0.947358),
-    "lite0-64": (31340672, 0.953586),
-    "lite0-32": (31340672, 0.953787),
-    "lite0-96": (70514912, 0.931485),
-    "lite2-64": (46958784, 0.948162),
-    "lite0-64-statistics": (31340672, 0.944545),
-    "lite0-64-one-rate": (31340672, 0.953386),
-    "lite2-32": (46958784, 0.948362),
-    "lite2-96": (105655664, 0.939522),
-    "lite0-128": (125358848, 0.938919),
-    "lite2-128": (187831296, 0.922845),
-    "lite0-224": (383908832, 0.786618),
+    "CNN 32-64-128": (33915008, 0.952783),
+    "CNN 64-128-256": (114131200, 0.941732),
+    "CNN 64-128-256, object classes first": (114131200, 0.921439),
+    "Lite0 64 px, head trained": (31340672, 0.874221),
+    "Lite0 64 px, last stages trained": (31340672, 0.947358),
+    "Lite0 64 px": (31340672, 0.953586),
+    "Lite0 32 px": (31340672, 0.953787),
+    "Lite0 96 px": (70514912, 0.931485),
+    "Lite2 64 px": (46958784, 0.948162),
+    "Lite0 64 px, batch norm trained": (31340672, 0.944545),
+    "Lite0 64 px, one learning rate": (31340672, 0.953386),
+    "Lite2 32 px": (46958784, 0.948362),
+    "Lite2 96 px": (105655664, 0.939522),
+    "Lite0 128 px": (125358848, 0.938919),
+    "Lite2 128 px": (187831296, 0.922845),
+    "Lite0 224 px": (383908832, 0.786618),
 }
 
 
@@ -45,7 +45,7 @@ def test_no_name_of_the_cost_figure_overlaps_another(crowd):
 
 
 def test_rings_mark_the_pareto_front():
-    table = pd.DataFrame({"MACs": [1e6, 3e6, 2e6], "value": [0.9, 0.85, 0.95]}, ["cnn-a", "lite0-b", "lite2-c"])
+    table = pd.DataFrame({"MACs": [1e6, 3e6, 2e6], "value": [0.9, 0.85, 0.95]}, ["CNN a", "Lite0 b", "Lite2 c"])
     front = pd.Series([True, False, True], table.index)
     axes = cost_dots(table.assign(low=0.8, high=0.97), front).axes[0]
     [rings] = [line for line in axes.lines if line.get_markeredgecolor() == "black"]
@@ -55,7 +55,7 @@ def test_rings_mark_the_pareto_front():
 def test_each_family_of_variants_has_a_colour(crowd):
     axes = cost_dots(crowd, crowd["value"] > 0.95).axes[0]
     families = {text.get_text() for text in axes.get_legend().get_texts()}
-    assert families == {"cnn", "lite0", "lite2", "Pareto front"}
+    assert families == {"CNN", "Lite0", "Lite2", "Pareto front"}
 
 
 def test_variants_run_downwards_with_a_bar_at_the_mean():

@@ -46,7 +46,7 @@ def test_sources_models_treatments_and_slices(store):
     assert table.loc["phones", "left out"] == "photo source" and table.loc["flux", "value"] == 0.8
     assert native.left_out_table().loc["flux"].tolist() == ["0.8000 (0.7000 – 0.9000)", "–", "50.0%"]
     assert native.treatments_table().index.tolist() == ["JPEG 65"]
-    assert native.slices_table().index.tolist() == ["style render", "long side 0 to 599"]
+    assert native.slices_panels()["AUC"].index.tolist() == ["style render", "long side 0 to 599"]
 
 
 def test_the_sources_set_aside_have_a_row_for_each_model_and_source(store):

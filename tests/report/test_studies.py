@@ -126,13 +126,23 @@ def test_seeds_by_hand(stores):
     ]
     store(rows, stores / "seeds.csv")
     table = studies.seed_table()
-    assert table.index.tolist() == [("cnn", "0"), ("cnn", "1"), ("cnn", "mean"), ("cnn", "deviation")]
-    assert table.loc[("cnn", "mean")].tolist() == pytest.approx([97, 97, 85])
-    assert table.loc[("cnn", "deviation"), "official test"] == pytest.approx(0)
+    assert table.index.tolist() == ["validation", "official", "leak-free"]
+    assert table["mean (%)"].tolist() == pytest.approx([97, 97, 85])
+    assert table.loc["official", "deviation (points)"] == pytest.approx(0)
+    assert table.loc["leak-free", "lowest (%)"] == pytest.approx(80)
+
+
+def test_a_stopped_command_is_marked_in_the_table_of_memory(stores):
+    rows = [
+        {"experiment": "memory", "model": model, "metric": "peak", "value": 1.5, "slice": f"note={note}"}
+        for model, note in {"features": "to its end", "train cnn": "stopped after 150 s"}.items()
+    ]
+    store(rows, stores / "memory.csv")
+    assert studies.memory_table()["value"].to_dict() == {"features": 1.5, "train cnn (stopped after 150 s)": 1.5}
 
 
 def test_equal_time_is_sorted_and_its_front_has_what_nothing_cheaper_matches(stores):
-    accuracy, macs = {"cnn-a": 0.9, "lite0-b": 0.95, "lite0-c": 0.85, "lite2-d": 0.95}, [1e6, 3e6, 2e6, 2e6]
+    accuracy, macs = {"CNN a": 0.9, "Lite0 b": 0.95, "Lite0 c": 0.85, "Lite2 d": 0.95}, [1e6, 3e6, 2e6, 2e6]
     rows = []
     for (model, value), cost in zip(accuracy.items(), macs, strict=True):
         key = {"experiment": "equal time", "model": model, "set": "validation", "slice": "budget=30 s", "seed": 0}
@@ -143,9 +153,9 @@ def test_equal_time_is_sorted_and_its_front_has_what_nothing_cheaper_matches(sto
         rows += [key | {"metric": "MACs", "value": cost}, key | {"metric": "accuracy", "value": value}]
     store(rows, stores / "transfer.csv")
     table = studies.equal_time_table()
-    assert table.index.tolist()[-2:] == ["cnn-a", "lite0-c"]
+    assert table.index.tolist()[-2:] == ["CNN a", "Lite0 c"]
     front = studies.pareto_front(table)
-    assert set(front.index[front]) == {"cnn-a", "lite2-d"}
+    assert set(front.index[front]) == {"CNN a", "Lite2 d"}
     (rings,) = [line for line in cost_dots(table, front).axes[0].lines if line.get_markeredgecolor() == "black"]
     assert sorted(rings.get_xdata()) == [1, 2]
 
@@ -163,8 +173,7 @@ def test_each_committed_study_is_read_and_a_missing_one_is_named(name, tmp_path,
 
 
 def test_the_fast_recipe_exceeds_96_percent_on_average_over_five_seeds():
-    table = studies.speed_table()
-    assert table.xs("accuracy, mean", level="metric")["value"].item() > 96
+    assert studies.speed_table().loc[("cnn", "accuracy, mean"), "value"] > 96
     rows = studies.study("speed").query("metric == 'accuracy, mean'")
     assert rows["n"].item() == 5
 
