@@ -22,7 +22,7 @@ from detector.evaluation.results import result_rows, slice_of
 from detector.inference.choice import AUTOMATIC
 from detector.metrics.intervals import metric_table
 
-LIMIT_S = 600  # of all commands but the report
+LIMIT_S = 300  # of all commands but the report
 PORT = 7999
 COMMANDS = (
     "report --budget standard",

