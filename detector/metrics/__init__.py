@@ -7,4 +7,4 @@ The names that the notebook uses are here too.
 
 from detector.metrics.calibration import reliability, risk_coverage
 from detector.metrics.classification import accuracy_by_object_class, confusion, most_confident_errors, roc_points
-from detector.metrics.comparison import compare_pairs
+from detector.metrics.comparison import compare_pairs, shared_errors

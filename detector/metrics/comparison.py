@@ -5,7 +5,8 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from detector.metrics.intervals import LEVEL
+from detector.core.labels import CLASSES
+from detector.metrics.intervals import LEVEL, proportion
 
 
 def compare(first: np.ndarray, second: np.ndarray, *, draws: int = 10_000, seed: int = 0) -> dict[str, float]:
@@ -43,6 +44,19 @@ def compare_pairs(probabilities: pd.DataFrame, labels: np.ndarray) -> pd.DataFra
     rows = {f"{a} against {b}": compare(correct[a].to_numpy(), correct[b].to_numpy()) for a, b in pairs}
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("models")
     return table.assign(**{"p (Holm)": holm(table["p"].to_numpy())}) if len(table) > 1 else table
+
+
+def shared_errors(probabilities: pd.DataFrame, labels: np.ndarray) -> pd.DataFrame:
+    """Return how many images every model misclassifies at threshold 0.5: a row a class, and all.
+
+    `probabilities` has a column of P(FAKE) for each model. Columns images (their number), and value, low and high:
+    their share. No vote of these models classifies such an image correctly.
+    """
+    wrong = (probabilities >= 0.5).ne(labels == 1, axis=0).all(axis=1)
+    rows = {name: wrong[labels == label] for label, name in enumerate(CLASSES)} | {"all": wrong}
+    counts = {name: (own.sum(), *proportion(own.sum(), len(own))[:3]) for name, own in rows.items()}
+    table = pd.DataFrame.from_dict(counts, orient="index", columns=["images", "value", "low", "high"])
+    return table.rename_axis("class")
 
 
 def holm(p: np.ndarray) -> np.ndarray:

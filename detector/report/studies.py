@@ -217,7 +217,8 @@ def mistakes_table() -> pd.DataFrame:
 def memory_table() -> pd.DataFrame:
     """Return the peak memory (GB, column value) of each command, and in its name where it was stopped."""
     rows = with_slice_columns(study("memory"))
-    names = rows["model"] + rows["note"].map(lambda note: "" if note == "to its end" else f" ({note})")
+    commands = rows["model"].str.replace(r" --out \S+", "", regex=True)
+    names = commands + rows["note"].map(lambda note: "" if note == "to its end" else f" ({note})")
     return rows.set_index(names.rename("command"))[["value"]]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from detector.metrics.comparison import compare, compare_pairs, holm
+from detector.metrics.comparison import compare, compare_pairs, holm, shared_errors
 
 
 def test_comparison_by_hand():
@@ -31,3 +31,10 @@ def test_several_pairs_are_corrected_for_multiple_testing():
     assert table["difference"].tolist() == pytest.approx([0.5, 1, 0.5])
     assert (table["p (Holm)"] >= table["p"]).all()
     assert "p (Holm)" not in compare_pairs(probabilities[["all", "half"]], labels)
+
+
+def test_shared_errors_by_hand():
+    probabilities = pd.DataFrame({"a": [0.9, 0.9, 0.1, 0.1], "b": [0.9, 0.1, 0.1, 0.9]})
+    table = shared_errors(probabilities, np.array([0, 0, 1, 1]))
+    assert table["images"].tolist() == [1, 1, 2]
+    assert table["value"].tolist() == [0.5, 0.5, 0.5] and (table["low"] < 0.5).all() and (table["high"] > 0.5).all()
