@@ -62,7 +62,7 @@ def test_kinds_and_streams(store):
     store("no_photo", [row("recall", 0.9, slice_of(kind="charts"))])
     store("shortcuts", [row("auc", 0.6, "stream=raw files"), row("auc_drop", 0.1, "stream=raw files;property=width")])
     store("edits", [row("called_fake", 0.2, "edit=none")])
-    assert native.edits_table().columns.tolist() == ["called FAKE"]
+    assert native.edits_table().columns.tolist() == ["called FAKE", "photos"]
     assert native.no_photo_table().loc["charts", "value"] == 0.9
     assert native.shortcut_streams().index.tolist() == ["raw files"]
 
