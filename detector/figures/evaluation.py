@@ -130,12 +130,9 @@ def dot_panels(panels: Mapping[str, pd.DataFrame], *, title: str, ylabel: str) -
     figure, axes = new_figure(title, 1, len(panels), (9.5, 1.3 + 0.26 * len(index)))
     colors = [COLORS.get(str(name).partition("/")[0], MODEL_COLORS[0]) for name in index]
     for cell, (label, table) in zip(axes[0], panels.items(), strict=True):
+        rows = table.reindex(columns=["value", "low", "high"])  # no interval is drawn where its ends are missing
         for place, color in enumerate(colors):
-            row = table.iloc[[place]]
-            if "low" in table:
-                interval_dots(cell, [place], row, horizontal=True, percent=False, ms=5, color=color)
-            else:
-                cell.plot(row["value"], [place], "o", ms=5, color=color)
+            interval_dots(cell, [place], rows.iloc[[place]], horizontal=True, percent=False, ms=5, color=color)
         cell.set(xlabel=label, yticks=[], ylim=(len(index) - 0.5, -0.5))
         cell.grid(axis="x", alpha=0.3)
     axes[0, 0].set_yticks(range(len(index)), index)

@@ -88,8 +88,8 @@ def images_curve(runs: pd.DataFrame) -> Figure:
 def cost_dots(table: pd.DataFrame, front: pd.Series) -> Figure:
     """Draw validation accuracy with 95% intervals against multiply-accumulates (MACs), a named dot per variant.
 
-    `table` is indexed by variant and has columns MACs, value, low, high. A name's first word gives its
-    colour. `front` (bool, same index) marks the Pareto front, which is ringed.
+    `table` is indexed by variant and has columns MACs, value, low, high. A name's first word gives its colour.
+    `front` (bool, same index) marks the Pareto front, which is ringed.
     """
     figure, axes = new_figure("Validation accuracy by cost, after equal training time", size=(8, 5.4))
     cell = axes[0, 0]
